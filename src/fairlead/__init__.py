@@ -1,0 +1,71 @@
+"""Fairlead turns preference judgements into a better language model, and says honestly whether it is one.
+
+    import fairlead
+
+    result = fairlead.train("fairlead.yaml")
+    fairlead.merge(result.run, to="merged")
+
+Everything named here is imported when it is first used, so that `import fairlead` costs nothing.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from fairlead.config import Config, read_config
+    from fairlead.data.pairing import make_pairs
+    from fairlead.data.reading import read
+    from fairlead.data.split import split
+    from fairlead.data.writing import write
+    from fairlead.stages.generate import generate
+    from fairlead.stages.init import init
+    from fairlead.stages.merge import merge
+    from fairlead.stages.report import report
+    from fairlead.stages.show_tokens import show_tokens
+    from fairlead.stages.train import train
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "Config",
+    "__version__",
+    "generate",
+    "init",
+    "make_pairs",
+    "merge",
+    "read",
+    "read_config",
+    "report",
+    "show_tokens",
+    "split",
+    "train",
+    "write",
+]
+
+_HOMES = {
+    "Config": "fairlead.config",
+    "generate": "fairlead.stages.generate",
+    "init": "fairlead.stages.init",
+    "make_pairs": "fairlead.data.pairing",
+    "merge": "fairlead.stages.merge",
+    "read": "fairlead.data.reading",
+    "read_config": "fairlead.config",
+    "report": "fairlead.stages.report",
+    "show_tokens": "fairlead.stages.show_tokens",
+    "split": "fairlead.data.split",
+    "train": "fairlead.stages.train",
+    "write": "fairlead.data.writing",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'fairlead' has no attribute {name!r}")
+    from importlib import import_module
+
+    return getattr(import_module(_HOMES[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)
