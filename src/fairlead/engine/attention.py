@@ -1,0 +1,195 @@
+"""Shared-prompt attention, registered with transformers under the name `fairlead`.
+
+A model whose attention implementation is `fairlead` hands queries, keys and values to the *layout* that came with the
+forward call (`trunk(..., layout=layout)`). The layout travels through keyword arguments only: a global or a context
+variable would be invisible to checkpoint recomputation, which may run on another thread.
+
+Shapes: B batch, H query heads, G key heads, T tokens, D head size.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor, nn
+from transformers import AttentionInterface, AttentionMaskInterface
+
+from fairlead.engine.dense_attention import attend
+
+NAME = "fairlead"
+
+# What transformers passes along that does not change what attention computes here: positions are already in the
+# rotated queries and keys, and nothing is cached.
+_HARMLESS = {"position_ids", "use_cache", "cache_position", "output_attentions", "is_causal", "past_key_values"}
+
+
+class UnsupportedAttention(Exception):
+    """The model's attention uses an argument that no layout computes (soft caps, sinks, …): score it padded."""
+
+
+class AttentionLayout(Protocol):
+    """Who attends to whom in one forward call."""
+
+    def attend(
+        self,
+        layer: int,
+        query: Tensor,
+        key: Tensor,
+        value: Tensor,
+        *,
+        scaling: float,
+        sliding_window: int | None,
+        dropout: float,
+    ) -> Tensor:
+        """Queries [B, H, T, D], keys and values [B, G, T, D] → [B, T, H, D]."""
+        ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class GroupSpan:
+    """Where one prompt group lies in the packed stream: [start, end) of its prompt and of each completion behind it."""
+
+    prompt: tuple[int, int]
+    completions: tuple[tuple[int, int], ...]
+
+    @property
+    def end(self) -> int:
+        """Where the group ends."""
+        return self.completions[-1][1] if self.completions else self.prompt[1]
+
+
+SHORT_GROUP = 384
+"""Tokens up to which a group is attended to in one masked call: the few scores masked out cost less than more calls."""
+
+
+@dataclass(frozen=True)
+class PackedLayout:
+    """Prompts attend causally to themselves; a completion attends to its own prompt and causally to itself."""
+
+    groups: tuple[GroupSpan, ...]
+    _masks: dict[tuple[int, ...], Tensor] = field(default_factory=dict, repr=False)
+
+    def attend(
+        self,
+        layer: int,
+        query: Tensor,
+        key: Tensor,
+        value: Tensor,
+        *,
+        scaling: float,
+        sliding_window: int | None,
+        dropout: float,
+    ) -> Tensor:
+        """Short groups in one call each; in longer ones no query meets a key of another segment."""
+        outputs = []
+
+        def call(queries: slice, keys: Tensor, values: Tensor, lengths: tuple[int, ...]) -> None:
+            mask = self._mask(lengths, queries.stop - queries.start, sliding_window, query)
+            causal = len(lengths) == 1 and sliding_window is None
+            chosen = query[:, :, queries]
+            outputs.append(attend(chosen, keys, values, mask, causal=causal, scaling=scaling, dropout=dropout))
+
+        for group in self.groups:
+            start, middle = group.prompt
+            lengths = [last - first for first, last in group.completions]
+            if group.end - start <= SHORT_GROUP:
+                whole = slice(start, group.end)
+                call(whole, key[:, :, whole], value[:, :, whole], (middle - start, *lengths))
+                continue
+            prompt = slice(start, middle)
+            prompt_keys, prompt_values = key[:, :, prompt], value[:, :, prompt]
+            call(prompt, prompt_keys, prompt_values, (middle - start,))
+            for (first, last), length in zip(group.completions, lengths, strict=True):
+                own = slice(first, last)
+                keys = torch.cat((prompt_keys, key[:, :, own]), dim=2)
+                values = torch.cat((prompt_values, value[:, :, own]), dim=2)
+                call(own, keys, values, (middle - start, length))
+        return torch.cat(outputs, dim=2).transpose(1, 2)
+
+    def _mask(self, lengths: tuple[int, ...], queries: int, window: int | None, like: Tensor) -> Tensor:
+        """Additive mask over a prompt and completions of these lengths, for the last `queries` of them; [queries, all].
+
+        Shared by all layers of a forward pass.
+        """
+        name = (*lengths, queries, window or 0)
+        made = self._masks.get(name)
+        if made is None or made.dtype != like.dtype:
+            made = _block_mask(lengths, window, like)[-queries:].contiguous()
+            self._masks[name] = made
+        return made
+
+
+def _block_mask(lengths: tuple[int, ...], window: int | None, like: Tensor) -> Tensor:
+    """0 where a query may see a key, −∞ where not. Positions of every completion go on from the prompt's length."""
+    prompt, *completions = lengths
+    segment = torch.repeat_interleave(torch.arange(len(lengths)), torch.tensor(lengths)).to(like.device)
+    position = torch.cat([torch.arange(prompt), *(torch.arange(prompt, prompt + n) for n in completions)])
+    position = position.to(like.device)
+    behind = position[:, None] - position[None, :]
+    allowed = (behind >= 0) & ((segment[None, :] == 0) | (segment[:, None] == segment[None, :]))
+    if window is not None:
+        allowed &= behind < window
+    return torch.zeros_like(behind, dtype=like.dtype).masked_fill_(~allowed, float("-inf"))
+
+
+def _attention(
+    module: nn.Module,
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    attention_mask: Tensor | None,
+    *,
+    layout: AttentionLayout,
+    scaling: float | None = None,
+    dropout: float = 0.0,
+    sliding_window: int | None = None,
+    **others: Any,
+) -> tuple[Tensor, None]:
+    unknown = sorted(name for name, given in others.items() if given is not None and name not in _HARMLESS)
+    if unknown or attention_mask is not None or not getattr(module, "is_causal", True):
+        raise UnsupportedAttention(f"{type(module).__name__} needs {', '.join(unknown) or 'a mask of its own'}")
+    output = layout.attend(
+        int(module.layer_idx),  # type: ignore[arg-type]
+        query,
+        key,
+        value,
+        scaling=query.shape[-1] ** -0.5 if scaling is None else scaling,
+        sliding_window=sliding_window,
+        dropout=dropout,
+    )
+    return output, None
+
+
+def _no_mask(*_: Any, **__: Any) -> None:
+    return None
+
+
+AttentionInterface.register(NAME, _attention)
+AttentionMaskInterface.register(NAME, _no_mask)
+
+
+def trunk_of(model: nn.Module) -> Any:
+    """The decoder under the output head, adapters included, of a plain or a PEFT-wrapped causal language model."""
+    causal = causal_of(model)
+    return getattr(causal, causal.base_model_prefix)
+
+
+def causal_of(model: nn.Module) -> Any:
+    """The transformers causal language model itself, also when PEFT wraps it."""
+    return model.get_base_model() if hasattr(model, "get_base_model") else model  # type: ignore[operator]
+
+
+@contextmanager
+def using_attention(model: nn.Module, name: str = NAME) -> Iterator[None]:
+    """Within the block the model computes attention by `name`; the block must outlive the backward pass."""
+    causal = causal_of(model)
+    before = causal.config._attn_implementation
+    causal.set_attn_implementation(name)
+    try:
+        yield
+    finally:
+        causal.set_attn_implementation(before)
