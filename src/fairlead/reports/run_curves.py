@@ -1,0 +1,135 @@
+"""The curves of one run, or of several laid over one another, as blocks of a page."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from fairlead.reports.figures import Curve, curves
+from fairlead.reports.page import Figure, Figures, Key, Mark
+from fairlead.reports.run_data import RunData, Series
+from fairlead.runs.metrics import EVAL_PREFIX, METRICS, Metric
+
+DIRECTIONS = {"up": "Higher is better.", "down": "Lower is better.", "none": ""}
+DRAWN_TOGETHER = (("rewards/chosen", "rewards/rejected"), ("logps/chosen", "logps/rejected"))
+FIRST = (
+    "loss",
+    "rewards/accuracies",
+    "rewards/margins",
+    "rewards/chosen",
+    "logps/chosen",
+    "nll_loss",
+    "ranking_accuracy",
+    "kl",
+    "learning_rate",
+    "grad_norm",
+    "tokens/s",
+)
+NOT_DRAWN = frozenset({"epoch"})
+
+
+@dataclass(frozen=True, kw_only=True)
+class Panel:
+    """The metrics of one figure: one, or two that are read together (chosen and rejected)."""
+
+    names: tuple[str, ...]
+
+    @property
+    def title(self) -> str:
+        return " and ".join((self.names[0], *(name.rpartition("/")[2] for name in self.names[1:])))
+
+    @property
+    def meaning(self) -> str:
+        """What the panel shows and which way is better, from the table of metrics."""
+        known = [METRICS[name] for name in self.names if name in METRICS]
+        return sentence(known[0]) if known and len(self.names) == 1 else _meaning_of_both(known)
+
+
+def sentence(metric: Metric) -> str:
+    """A metric's meaning and direction as text for a caption."""
+    meaning = metric.meaning[:1].upper() + metric.meaning[1:] + "."
+    return f"{meaning} {DIRECTIONS[metric.direction]}".strip()
+
+
+def panels(runs: Sequence[RunData]) -> list[Panel]:
+    """Every metric of the runs once, the usual ones first, then the others by name."""
+    present = {name.removeprefix(EVAL_PREFIX) for run in runs for name in run.series} - NOT_DRAWN
+    partners = {first: second for first, second in DRAWN_TOGETHER if {first, second} <= present}
+    names = [name for name in FIRST if name in present]
+    names += sorted(present - set(names) - set(partners.values()))
+    return [Panel(names=(name, partners[name]) if name in partners else (name,)) for name in names]
+
+
+def curve_figures(runs: Sequence[RunData], colors: Sequence[int]) -> Figures:
+    """One figure per panel. One run: colours tell chosen from rejected. Several: colours tell the runs apart."""
+    figures = [_figure(panel, runs, colors) for panel in panels(runs)]
+    held_out = any(name.startswith(EVAL_PREFIX) for run in runs for name in run.series)
+    keys = [Key(label="training", mark="faint")] + [Key(label="held out", mark="dots")] * held_out
+    if len(runs) > 1:
+        keys = [Key(label=run.name, color=tint) for run, tint in zip(runs, colors, strict=True)] + keys
+    return Figures(figures=figures, keys=keys)
+
+
+def _figure(panel: Panel, runs: Sequence[RunData], colors: Sequence[int]) -> Figure:
+    lines: list[Curve] = []
+    for run, tint in zip(runs, colors, strict=True):
+        for index, name in enumerate(panel.names):
+            color = index if len(runs) == 1 else tint
+            dashed = len(runs) > 1 and index == 1
+            for prefix in ("", EVAL_PREFIX):
+                if series := run.series.get(prefix + name):
+                    lines.append(_curve(series, color=color, dashed=dashed, held_out=bool(prefix)))
+    share = all(name in METRICS and METRICS[name].unit == "share" for name in panel.names)
+    return Figure(
+        title=panel.title + _unit(panel),
+        svg=curves(
+            lines,
+            description=f"{panel.title} over steps",
+            limits=(0, 1) if share else None,
+            baseline=0.5 if share else 0.0 if panel.names[0] == "rewards/margins" else None,
+            marked_step=runs[0].best_step if len(runs) == 1 else None,
+        ),
+        keys=_keys(panel, several=len(runs) > 1),
+        caption=" ".join(part for part in (panel.meaning, _gaps(panel, runs)) if part),
+    )
+
+
+def _curve(series: Series, *, color: int, dashed: bool, held_out: bool) -> Curve:
+    return Curve(steps=series.steps, values=series.values, color=color, dashed=dashed, held_out=held_out)
+
+
+def _keys(panel: Panel, *, several: bool) -> list[Key]:
+    if len(panel.names) == 1:
+        return []
+    labels = [name.rpartition("/")[2] for name in panel.names]
+    if several:
+        marks: tuple[Mark, Mark] = ("line", "dashed")
+        return [Key(label=label, mark=mark) for label, mark in zip(labels, marks, strict=True)]
+    return [Key(label=label, color=index) for index, label in enumerate(labels)]
+
+
+def _unit(panel: Panel) -> str:
+    units = {METRICS[name].unit for name in panel.names if name in METRICS} - {"", "share"}
+    unit = units.pop() if len(units) == 1 else ""
+    return f" ({unit})" if unit and unit != panel.names[0] else ""
+
+
+def _meaning_of_both(known: Sequence[Metric]) -> str:
+    if not known:
+        return ""
+    meaning = known[0].meaning[:1].upper() + known[0].meaning[1:]
+    return f"{meaning}. What counts is the gap between the two lines."
+
+
+def _gaps(panel: Panel, runs: Sequence[RunData]) -> str:
+    """Says where values were no numbers: a gap in a line is easily overlooked."""
+    found = []
+    for run in runs:
+        for name in panel.names:
+            for full in (name, EVAL_PREFIX + name):
+                steps = run.series[full].not_finite if full in run.series else []
+                if steps:
+                    who = f"{run.name}: " if len(runs) > 1 else ""
+                    count = f"{len(steps)} steps, first at step" if len(steps) > 1 else "step"
+                    found.append(f"{who}{full} is not a finite number at {count} {steps[0]}.")
+    return " ".join(found)

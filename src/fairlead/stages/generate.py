@@ -1,0 +1,125 @@
+"""`generate`: completions of prompts, as rows of candidates."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from fairlead.data.reading import read
+from fairlead.data.records import Candidate, Candidates, Demonstration, Message, Row, Turns
+from fairlead.data.writing import write
+from fairlead.engine.rendering import Renderer, RenderingFault
+from fairlead.engine.sampling import Sample, Sampling, sample
+from fairlead.errors import DataError
+from fairlead.models.loading import load, resolve_dtype
+from fairlead.progress import SILENT, Progress
+
+MAX_QUARANTINED = 0.02
+"""Share of the rows of a file of prompts that may be at fault."""
+
+
+def generate(
+    model: str,
+    prompts: str | Path | Sequence[Row],
+    *,
+    to: str | Path | None = None,
+    adapter: str | None = None,
+    chat_template: str | None = None,
+    n: int = 1,
+    temperature: float = 0.0,
+    top_p: float = 1.0,
+    max_new_tokens: int = 256,
+    seed: int = 0,
+    batch_size: int = 32,
+    precision: str = "auto",
+    progress: Progress = SILENT,
+) -> list[Candidates]:
+    """Sample `n` completions of each row's prompt; `to` names a JSONL file to write them to.
+
+    `model` is anything `fairlead.models.loading.load` takes, a run directory too; `prompts` is a file of rows of any
+    kind or the rows themselves (of a demonstration, the turns before the last answer are the prompt). A row of
+    candidates keeps those it has. A candidate's scores are its log-probability under the model (`logp`, nats), its
+    length (`tokens`, the end token included) and whether it ended by itself (`finished`, 1 or 0).
+
+    Raises DataError for prompts that cannot be read, rendered or answered, ModelError and MachineError as `load` does,
+    ConfigError for settings out of range.
+    """
+    settings = Sampling(
+        n=n, temperature=temperature, top_p=top_p, max_new_tokens=max_new_tokens, seed=seed, batch_size=batch_size
+    )
+    rows = _read(prompts)
+    lm = load(model, dtype=resolve_dtype(precision), adapter=adapter, chat_template=chat_template)
+    renderer = Renderer(lm.tokenizer)
+    ids = [_prompt_ids(row, renderer) for row in rows]
+    samples = sample(lm.model, ids, settings, stop_ids=renderer.stop_ids, progress=progress)
+    name = model if adapter is None else f"{model} + {adapter}"
+    answered = [_with_candidates(row, own, name, settings, renderer) for row, own in zip(rows, samples, strict=True)]
+    if to is not None:
+        write(answered, to)
+    return answered
+
+
+def _read(prompts: str | Path | Sequence[Row]) -> Sequence[Row]:
+    if not isinstance(prompts, str | Path):
+        return prompts
+    dataset = read(prompts)
+    dataset.ledger.check(max_quarantined=MAX_QUARANTINED)
+    return dataset.rows
+
+
+def prompt_of(row: Row) -> Turns:
+    """The turns that a completion answers; of a demonstration, those before its last answer."""
+    if not isinstance(row, Demonstration):
+        return row.prompt
+    last = max(index for index, message in enumerate(row.messages) if message.role == "assistant")
+    return row.messages[:last]
+
+
+def _prompt_ids(row: Row, renderer: Renderer) -> tuple[int, ...]:
+    try:
+        return renderer.prompt_ids(prompt_of(row), tools=row.tools, template_kwargs=row.template_kwargs)
+    except RenderingFault as fault:
+        raise DataError(
+            f"row {row.id} cannot be put to this model: {fault.detail}. Leave the row out or change its {fault.field}.",
+            field=fault.field,
+            code=fault.code,
+        ) from fault
+
+
+def _with_candidates(
+    row: Row, samples: Sequence[Sample], model: str, settings: Sampling, renderer: Renderer
+) -> Candidates:
+    kept = row.candidates if isinstance(row, Candidates) else ()
+    taken = {candidate.id for candidate in kept}
+    names = (name for number in range(len(kept) + len(samples)) if (name := f"{row.id}-{number}") not in taken)
+    how = {
+        "temperature": settings.temperature,
+        "top_p": settings.top_p,
+        "max_new_tokens": settings.max_new_tokens,
+        "seed": settings.seed,
+    }
+    new = (
+        Candidate(
+            id=name,
+            messages=(Message(role="assistant", content=_text(one, renderer)),),
+            model=model,
+            sampling=how,
+            scores={"logp": one.logp, "tokens": len(one.ids), "finished": int(one.finished)},
+        )
+        for name, one in zip(names, samples, strict=False)
+    )
+    return Candidates(
+        id=row.id,
+        prompt=prompt_of(row),
+        candidates=(*kept, *new),
+        tools=row.tools,
+        template_kwargs=row.template_kwargs,
+        weight=row.weight,
+        meta=row.meta,
+    )
+
+
+def _text(one: Sample, renderer: Renderer) -> str:
+    """What the model said, without the token that ended it."""
+    ids = one.ids[:-1] if one.finished else one.ids
+    return str(renderer.tokenizer.decode(ids, skip_special_tokens=False, clean_up_tokenization_spaces=False))

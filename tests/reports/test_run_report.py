@@ -1,0 +1,165 @@
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from markupsafe import escape
+
+from fairlead.reports.page import Comparison, Exchanges, Facts, Figures, Numbers, Section, Table
+from fairlead.reports.run_data import read_run
+from fairlead.reports.run_report import duration, run_page, run_report
+from fairlead.runs.directory import RunDirectory
+
+from .fake_run import make_run
+from .markup import Parsed
+
+HOSTILE = "<script>alert('x')</script>"
+
+
+def _section(page_sections: object, title: str) -> Section:
+    assert isinstance(page_sections, list)
+    return next(section for section in page_sections if section.title == title)
+
+
+def test_one_run_in_full(tmp_path: Path) -> None:
+    run = make_run(tmp_path)
+    page = run_page([read_run(run.path)])
+    assert (page.title, page.status, page.tone) == ("2026-11-23-dpo-7f3a", "complete", "good")
+    facts, numbers = page.header
+    assert isinstance(facts, Facts)
+    assert isinstance(numbers, Numbers)
+    shown = dict(facts.facts)
+    data = read_run(run.path)
+    assert shown["Model"] == "HuggingFaceTB/SmolLM2-135M-Instruct"
+    assert shown["Data"] == f"412 rows, sha256 {data.data_digest[:12]}"
+    assert shown["Best step"] == f"{data.best_step}, by rewards/accuracies"
+    accuracy = data.series["eval/rewards/accuracies"].at(data.best_step)
+    assert accuracy is not None
+    assert (numbers.numbers[0].value, numbers.numbers[0].tone) == (f"{100 * accuracy:.0f} %", "good")
+    assert [section.title for section in page.sections] == [
+        "Curves",
+        "Sample completions",
+        "Data ledger",
+        "Lineage",
+        "Configuration",
+        "What the metrics mean",
+        "Surroundings",
+    ]
+
+
+def test_curves_pair_what_is_read_together_and_say_what_they_mean(tmp_path: Path) -> None:
+    page = run_page([read_run(make_run(tmp_path).path)])
+    (figures,) = _section(page.sections, "Curves").blocks
+    assert isinstance(figures, Figures)
+    assert [figure.title for figure in figures.figures] == [
+        "loss",
+        "rewards/accuracies",
+        "rewards/margins (nats × β)",
+        "rewards/chosen and rejected (nats × β)",
+        "logps/chosen and rejected (nats)",
+        "learning_rate",
+        "grad_norm",
+        "tokens/s",
+    ]
+    assert "Higher is better." in figures.figures[1].caption
+    assert [key.label for key in figures.figures[3].keys] == ["chosen", "rejected"]
+
+
+def test_values_the_user_set_are_told_from_defaults(tmp_path: Path) -> None:
+    page = run_page([read_run(make_run(tmp_path).path)])
+    chosen, defaults = _section(page.sections, "Configuration").blocks
+    assert isinstance(chosen, Table)
+    assert isinstance(defaults, Table)
+    assert {str(row[0]) for row in chosen.rows} >= {"loss.beta", "train.learning_rate", "data.train"}
+    assert {str(row[0]) for row in defaults.rows} >= {"loss.weight", "train.metric_for_best"}
+    assert not {str(row[0]) for row in chosen.rows} & {str(row[0]) for row in defaults.rows}
+
+
+def test_hostile_text_in_every_field(tmp_path: Path) -> None:
+    run = make_run(tmp_path, text=HOSTILE, sealed=False)
+    document = run_report([run.path])
+    parsed = Parsed(document)
+    assert not parsed.faults
+    assert "script" not in parsed.tags
+    for where in ("odd" + HOSTILE, "train" + HOSTILE, "cpu" + HOSTILE, "dpo" + HOSTILE):
+        assert where in parsed.text, where
+    assert f"odd{HOSTILE} is not a finite number at step 2." in parsed.text
+    assert str(escape(HOSTILE)) in document
+
+
+def test_two_readings_give_equal_bytes(tmp_path: Path) -> None:
+    runs = [make_run(tmp_path).path, make_run(tmp_path, name="other", beta=0.1).path]
+    assert run_report(runs) == run_report(runs)
+    assert str(tmp_path) not in run_report(runs)
+
+
+def test_several_runs_laid_side_by_side(tmp_path: Path) -> None:
+    parent = make_run(tmp_path, name="sft")
+    runs = [make_run(tmp_path, name=name, beta=beta, parent=parent) for name, beta in (("one", 0.3), ("two", 0.1))]
+    page = run_page([read_run(run.path) for run in runs])
+    differs, same = _section(page.sections, "Configuration").blocks
+    assert isinstance(differs, Table)
+    assert isinstance(same, Table)
+    assert [[cell if isinstance(cell, str) else cell.text for cell in row] for row in differs.rows] == [
+        ["loss.beta", "0.3", "0.1"]
+    ]
+    (ledger_bar, _) = _section(page.sections, "Data ledger").blocks  # the same rows: one ledger
+    assert isinstance(ledger_bar, Figures)
+    (exchanges,) = _section(page.sections, "Sample completions").blocks
+    assert isinstance(exchanges, Exchanges)
+    assert [reply.label for reply in exchanges.exchanges[0].replies] == ["before", "after one", "after two"]
+    document = run_report([run.path for run in runs])
+    assert not Parsed(document).faults
+    assert not any(isinstance(block, Comparison) for section in page.sections for block in section.blocks)
+
+
+def test_lineage_reaches_the_first_ancestor_and_joins_shared_files(tmp_path: Path) -> None:
+    parent = make_run(tmp_path, name="sft")
+    child = make_run(tmp_path, name="dpo", parent=parent)
+    graph = run_report([child.path])
+    labels = re.findall(r'<text class="label"[^>]*>([^<]*)</text>', graph)
+    assert sorted(labels) == [
+        "data/eval.jsonl",
+        "data/train.jsonl",
+        "dpo",
+        "model",
+        "model",
+        "samples.jsonl",
+        "samples.jsonl",
+        "sft",
+    ]
+    sealed = read_run(child.path)
+    assert sealed.inputs[0].sha256 in graph
+
+
+def test_a_parent_that_is_gone_is_said_to_be(tmp_path: Path) -> None:
+    parent = make_run(tmp_path, name="sft")
+    child = make_run(tmp_path, name="dpo", parent=parent)
+    parent.path.rename(tmp_path / "elsewhere")
+    assert "the folder is gone" in run_report([child.path])
+
+
+def test_memory_is_said_in_gibibytes(tmp_path: Path) -> None:
+    data = read_run(make_run(tmp_path).path)
+    record = {**data.record, "hardware": {"cores": 2, "memory_bytes": 3 * 2**29}}
+    (facts,) = _section(run_page([replace(data, record=record)]).sections, "Surroundings").blocks
+    assert isinstance(facts, Facts)
+    assert [fact for fact in facts.facts if fact[0] in {"cores", "memory"}] == [("cores", "2"), ("memory", "1.5 GiB")]
+
+
+def test_a_run_with_nothing_in_it_still_has_a_report(tmp_path: Path) -> None:
+    run = RunDirectory.create(tmp_path / "run", stage="train", config={}, seed=0)
+    page = run_page([read_run(run.path)])
+    assert [section.title for section in page.sections] == ["Lineage", "Configuration", "Surroundings"]
+    assert (page.status, page.tone) == ("running", "warn")
+    assert not Parsed(run_report([run.path])).faults
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [(None, "not finished"), (0.4, "0 s"), (59.6, "1 min 0 s"), (260, "4 min 20 s"), (7320, "2 h 2 min")],
+)
+def test_duration(seconds: float | None, text: str) -> None:
+    assert duration(seconds) == text
