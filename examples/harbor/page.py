@@ -130,15 +130,14 @@ def _distributions(evaluations: Sequence[Evaluation]) -> Figures:
                 title="Words per reply",
                 svg=histograms(lengths, unit="words", description="reply lengths of every model"),
                 caption="Replies in prose: tool calls and refusals are left out.",
-                wide=True,
             ),
             Drawing(
                 title="Apologies on neutral questions",
                 svg=rate_bars(apologies, description="apology rates of every model"),
                 caption="Status and policy questions, on which nothing has gone wrong.",
-                wide=True,
             ),
-        ]
+        ],
+        large=True,
     )
 
 

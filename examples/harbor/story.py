@@ -43,6 +43,8 @@ WORLD_CODE = (world, records, questions)
 EDIT_CODE = (*WORLD_CODE, editors, checks)
 JUDGE_CODE = (*WORLD_CODE, annotators, checks)
 SFT = "sft"
+SAMPLED_AT_ONCE = 64
+"""Replies that advance together; the number changes none of them, so it is not among what a stage is known by."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -163,7 +165,9 @@ class Story:
 
         def generate(folder: Path) -> dict[str, Path]:
             path = folder / f"{name}.jsonl"
-            fairlead.generate(prompts=prompts, to=path, progress=self.progress, **policy.where, **sampling)
+            fairlead.generate(
+                prompts=prompts, to=path, progress=self.progress, **policy.where, **sampling, batch_size=SAMPLED_AT_ONCE
+            )
             return {"replies": path}
 
         settings = {"prompts": digest([[row.id, row.prompt[0].content, row.prompt[1].content] for row in prompts])}

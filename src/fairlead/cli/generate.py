@@ -47,7 +47,7 @@ def generate(
         model,
         prompts,
         to=to,
-        adapter=adapter,
+        adapter=None if adapter is None else str(adapter),
         n=n,
         temperature=temperature,
         top_p=top_p,

@@ -30,9 +30,8 @@ def merge(
     if as_json:
         print_json(result)
         return
-    greedy = "the same" if result.greedy_equal else "different"
     print(f"Merged into {result.path}.")
     print(
-        f"Before and after, on {result.prompts} prompts: greedy text is {greedy}, "
-        f"log-probs of tokens differ by at most {result.max_logp_difference:.2g}."
+        f"Before and after, on {result.prompts} prompts: {result.greedy_equal} greedy answers are the same, "
+        f"log-probs of tokens differ by at most {result.max_logp_difference:.2g} nats."
     )

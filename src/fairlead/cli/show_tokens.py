@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -11,7 +10,7 @@ import typer
 from fairlead.cli.output import AsJson, print_json
 
 if TYPE_CHECKING:
-    from fairlead.stages.show_tokens import RenderedRow
+    from fairlead.stages.show_tokens import RenderedRow, Token
 
 
 def show_tokens(
@@ -37,16 +36,29 @@ def show_tokens(
     if as_json:
         print_json({"row": row, "rendered": rendered})
         return
+    for note in dict.fromkeys(note for item in rendered for note in item.notes):
+        typer.secho(f"note: {note}", fg=typer.colors.YELLOW)
+    shown: tuple[Token, ...] = ()
     for item in rendered:
-        _print_tokens(item)
+        _print_tokens(item, shown)
+        shown = item.tokens
 
 
-def _print_tokens(rendered: RenderedRow) -> None:
-    """One line per token: id, whether it is trained, text with its spaces and line ends visible."""
-    in_colour = sys.stdout.isatty()
+def _print_tokens(rendered: RenderedRow, above: tuple[Token, ...]) -> None:
+    """One line per token: place, id, a mark if it is trained, text in quotes. A prompt shown above is not repeated."""
     trained = sum(token.trained for token in rendered.tokens)
-    typer.secho(f"{rendered.name}: {len(rendered.tokens)} tokens, {trained} of them trained", bold=in_colour or None)
-    for token in rendered.tokens:
-        line = f"{token.id:>7}  {'trained' if token.trained else '·':<7}  {token.text!r}"
+    typer.secho(f"{rendered.name}: {len(rendered.tokens)} tokens, {trained} of them trained (●)", bold=True)
+    repeated = _shared_prompt(rendered.tokens, above)
+    if repeated:
+        typer.secho(f"{f'0 … {repeated - 1}':>14}    the prompt, as above", dim=True)
+    for place, token in list(enumerate(rendered.tokens))[repeated:]:
+        line = f"{place:>5}  {token.id:>7}  {'●' if token.trained else '·'}  {token.text!r}"
         typer.secho(line, fg=typer.colors.GREEN if token.trained else None, dim=None if token.trained else True)
-    print()
+
+
+def _shared_prompt(tokens: tuple[Token, ...], above: tuple[Token, ...]) -> int:
+    """How many untrained tokens two completions begin with, if they follow one prompt."""
+    count = 0
+    while count < min(len(tokens), len(above)) and tokens[count] == above[count] and not tokens[count].trained:
+        count += 1
+    return count

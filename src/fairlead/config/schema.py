@@ -184,7 +184,7 @@ class TrainConfig(Section):
     metric_for_best: str | None = Field(
         default=None,
         min_length=1,
-        description="Metric of the best checkpoint; null: rewards/accuracies, or loss for SFT.",
+        description="Metric of the best checkpoint; null: rewards/accuracies, or loss for SFT and KTO.",
     )
     save_steps: int | None = Field(
         default=None, ge=1, description="Steps between checkpoints; null: at each evaluation."

@@ -12,7 +12,7 @@ import msgspec
 
 
 class Message(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """One turn. `train` is read in demonstrations only: false leaves an assistant turn out of the loss."""
+    """One turn. `train: false` leaves an assistant turn out of the loss."""
 
     role: str
     content: str

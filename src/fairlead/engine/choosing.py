@@ -5,6 +5,7 @@ Shapes: R rows, V vocabulary, K most likely tokens.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -14,6 +15,7 @@ from torch import Tensor
 
 from fairlead.errors import ModelError
 from fairlead.identity import digest
+from fairlead.progress import Task
 
 NUCLEUS = (64, 1024)
 """How many of the most likely tokens are looked at before a nucleus is searched for in the whole vocabulary."""
@@ -40,6 +42,20 @@ class Draft:
         self.ids.append(token)
         self.logp += logp
         self.finished = token in stop_ids
+
+
+class Pace:
+    """Counts tokens and ended drafts against the clock, for a progress task whose units are drafts."""
+
+    def __init__(self, task: Task) -> None:
+        self._task, self._tokens, self._start = task, 0, time.monotonic()
+
+    def took(self, *, tokens: int, ended: int) -> None:
+        """So many more tokens were chosen, with which so many drafts ended."""
+        self._tokens += tokens
+        if ended:
+            seconds = max(time.monotonic() - self._start, 1e-9)
+            self._task.advance(ended, **{"tokens/s": self._tokens / seconds})
 
 
 def stream(seed: int, prompt: Sequence[int], sample: int) -> np.random.Generator:

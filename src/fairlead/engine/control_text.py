@@ -37,6 +37,10 @@ class Encoder:
         """The control tokens that a text spells, from left to right."""
         return list(self._control.finditer(text))
 
+    def without_control(self, text: str) -> str:
+        """The text between the control tokens."""
+        return self._control.sub("", text)
+
     def is_spelled_in(self, value: Any) -> bool:
         """Whether `value` (text, or lists and mappings of it) spells a control token."""
         if isinstance(value, str):

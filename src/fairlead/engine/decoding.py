@@ -1,11 +1,11 @@
 """Decoding with a key-value store of its own, made for many short replies at once.
 
-Each prompt is computed alone, once for all of its samples and without padding. Its keys and values are copied into the
-slots of its samples; all slots then advance together, one token per step, each at its own position. A slot that falls
-free is filled from the queue. So a sample does not depend on what is decoded beside it:
+Each prompt is computed once for all of its samples, several prompts end to end without padding, none seeing another.
+Its keys and values are copied into the slots of its samples; all slots then advance together, one token per step, each
+at its own position. A slot that falls free is filled from the queue. A sample does not depend on what is beside it:
 
-- the number of rows in a step is a multiple of 4 (unused rows compute nonsense), because matrix products give each row
-  the same bits for every such number of rows, but not for 1 or 2;
+- the number of rows in every matrix product is a multiple of 4 and no less than 12 where prompts are computed (unused
+  rows compute nonsense), because products then give each row the same bits however many rows there are;
 - the width of the attention is a multiple of 64 with masked keys at its end, which add exact zeros.
 
 Shapes: R rows, H query heads, G key heads, Q query heads per key head, D head size, T tokens, V vocabulary.
@@ -13,20 +13,23 @@ Shapes: R rows, H query heads, G key heads, Q query heads per key head, D head s
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections import deque
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from fairlead.engine.attention import GroupSpan, PackedLayout, UnsupportedAttention, causal_of, trunk_of
-from fairlead.engine.choosing import Draft, choose
+from fairlead.engine.choosing import Draft, Pace, choose
 from fairlead.engine.heads import logits_function
-from fairlead.progress import Task
 
 ROWS, WIDTH = 4, 64
 """What the number of rows and the width of the attention are multiples of."""
+PROMPT_TOKENS = 1024
+"""Tokens up to which prompts are computed together: enough to keep the products busy."""
 STORE_BYTES = 4 << 30
 """Memory that keys and values may take; fewer rows advance at once where it does not suffice."""
 
@@ -40,68 +43,80 @@ class PromptStates:
     logits_1V: Tensor
 
 
-def compute_prompt(model: Any, prompt: tuple[int, ...]) -> PromptStates:
-    """Run one prompt through the model, whose attention must be `fairlead`'s.
+def compute_prompts(model: Any, drafts: Iterable[Draft]) -> dict[tuple[int, ...], PromptStates]:
+    """Run the prompts of the next drafts through the model, whose attention must be `fairlead`'s; by prompt.
 
-    Raises UnsupportedAttention for a model whose attention or state cannot be kept in slots.
+    Takes distinct prompts in order, at least one, up to `PROMPT_TOKENS`. Raises UnsupportedAttention for a model whose
+    attention or state cannot be kept in slots.
     """
-    layout = _PromptLayout(len(prompt))
-    hidden = _forward(model, [list(prompt)], [range(len(prompt))], layout)
+    prompts: list[tuple[int, ...]] = []
+    for prompt in dict.fromkeys(draft.prompt for draft in drafts):
+        if prompts and sum(map(len, prompts)) + len(prompt) > PROMPT_TOKENS:
+            break
+        prompts.append(prompt)
+    used = sum(map(len, prompts))
+    filler = (0,) * (max(_round_up(used, ROWS), 3 * ROWS) - used)
+    layout = _PromptsLayout([*prompts, filler] if filler else prompts)
+    stream = [token for prompt in (*prompts, filler) for token in prompt]
+    positions = [at for prompt in (*prompts, filler) for at in range(len(prompt))]
+    hidden = _forward(model, [stream], [positions], layout)
     if len(layout.kept) != causal_of(model).config.get_text_config().num_hidden_layers:
         raise UnsupportedAttention(f"{type(causal_of(model)).__name__} keeps state outside of attention")
-    return PromptStates(prompt, layout.kept, logits_function(model)(hidden[:, -1]))
+    last = [span.end - 1 for span in layout.spans[: len(prompts)]]
+    rows = last + last[:1] * (_round_up(len(last), ROWS) - len(last))
+    logits_PV = logits_function(model)(hidden[0, rows])
+    return {
+        prompt: PromptStates(
+            prompt,
+            {
+                layer: (key[:, :, slice(*span.prompt)], value[:, :, slice(*span.prompt)])
+                for layer, (key, value) in layout.kept.items()
+            },
+            logits_PV[index : index + 1],
+        )
+        for index, (prompt, span) in enumerate(zip(prompts, layout.spans, strict=False))
+    }
 
 
 def decode(
     model: Any,
     drafts: Sequence[Draft],
-    first: PromptStates,
     *,
     temperature: float,
     top_p: float,
     stop_ids: frozenset[int],
     batch_size: int,
-    task: Task,
+    pace: Pace,
 ) -> None:
     """Complete the drafts in place, at most `batch_size` at once; drafts of one prompt must lie side by side.
 
-    `first` are the states of the first draft's prompt.
+    Raises UnsupportedAttention before any draft is touched.
     """
     logits_of = logits_function(model)
+    states = compute_prompts(model, drafts)
     width = max(len(draft.prompt) + draft.limit for draft in drafts)
-    slots = _Slots(first, rows=min(batch_size, len(drafts)), width=width)
-    queue = iter(drafts)
-    states = first
+    slots = _Slots(states[drafts[0].prompt], rows=min(batch_size, len(drafts)), width=width)
+    queue = deque(drafts)
 
     def take(logits: Tensor, rows: Sequence[Draft]) -> None:
         tokens, logps = choose(logits, rows, temperature=temperature, top_p=top_p)
         for draft, token, logp in zip(rows, tokens, logps, strict=True):
             draft.append(token, logp, stop_ids)
-        ended = sum(draft.done for draft in rows)
-        if ended:
-            task.advance(ended)
+        pace.took(tokens=len(rows), ended=sum(draft.done for draft in rows))
 
-    while True:
-        for draft in _while(queue, lambda: slots.free > 0):
-            if draft.prompt != states.prompt:
-                states = compute_prompt(model, draft.prompt)
-            take(states.logits_1V, [draft])
+    while queue or slots.drafts:
+        while queue and slots.free:
+            if queue[0].prompt not in states:
+                states = compute_prompts(model, queue)
+            draft = queue.popleft()
+            take(states[draft.prompt].logits_1V, [draft])
             if not draft.done:
-                slots.add(draft, states)
-        if not slots.drafts:
-            return
-        tokens, positions = slots.inputs()
-        hidden = _forward(model, tokens, positions, slots)
-        take(logits_of(hidden[:, 0])[: len(slots.drafts)], slots.drafts)
-        slots.release_done()
-
-
-def _while(queue: Iterator[Draft], wanted: Any) -> Iterator[Draft]:
-    while wanted():
-        draft = next(queue, None)
-        if draft is None:
-            return
-        yield draft
+                slots.add(draft, states[draft.prompt])
+        if slots.drafts:
+            tokens, positions = slots.inputs()
+            hidden = _forward(model, tokens, positions, slots)
+            take(logits_of(hidden[:, 0])[: len(slots.drafts)], slots.drafts)
+            slots.release_done()
 
 
 def _forward(model: Any, tokens: Sequence[Sequence[int]], positions: Sequence[Sequence[int]], layout: Any) -> Tensor:
@@ -116,12 +131,15 @@ def _forward(model: Any, tokens: Sequence[Sequence[int]], positions: Sequence[Se
     return hidden
 
 
-class _PromptLayout:
-    """Causal attention over one prompt, whose keys and values are kept."""
+class _PromptsLayout:
+    """Causal attention over prompts laid end to end, whose keys and values are kept."""
 
-    def __init__(self, length: int) -> None:
+    def __init__(self, prompts: Sequence[Sequence[int]]) -> None:
         self.kept: dict[int, tuple[Tensor, Tensor]] = {}
-        self._causal = PackedLayout((GroupSpan(prompt=(0, length), completions=()),))
+        ends = list(accumulate(map(len, prompts)))
+        starts = [0, *ends[:-1]]
+        self.spans = [GroupSpan(prompt=span, completions=()) for span in zip(starts, ends, strict=True)]
+        self._causal = PackedLayout(tuple(self.spans))
 
     def attend(self, layer: int, query: Tensor, key: Tensor, value: Tensor, **how: Any) -> Tensor:
         self.kept[layer] = (key, value)

@@ -8,8 +8,7 @@ from typing import Any
 import torch
 
 from fairlead.engine.attention import causal_of
-from fairlead.engine.choosing import Draft, choose
-from fairlead.progress import Task
+from fairlead.engine.choosing import Draft, Pace, choose
 
 
 def decode_padded(
@@ -20,7 +19,7 @@ def decode_padded(
     top_p: float,
     stop_ids: frozenset[int],
     batch_size: int,
-    task: Task,
+    pace: Pace,
 ) -> None:
     """Complete the drafts in place, `batch_size` after `batch_size`."""
     for at in range(0, len(drafts), batch_size):
@@ -37,10 +36,11 @@ def decode_padded(
             )
             cache = output.past_key_values
             tokens, logps = choose(output.logits[:, -1], rows, temperature=temperature, top_p=top_p)
+            going = [draft for draft in rows if not draft.done]
             for draft, token, logp in zip(rows, tokens, logps, strict=True):
                 if not draft.done:
                     draft.append(token, logp, stop_ids)
-                    task.advance(int(draft.done))
+            pace.took(tokens=len(going), ended=sum(draft.done for draft in going))
             ids = torch.tensor(tokens, device=device)[:, None]
             mask = torch.cat((mask, mask.new_ones(len(rows), 1)), dim=1)
             positions = positions[:, -1:] + 1

@@ -8,7 +8,6 @@ last shard ended. Every method, β and normalisation reads the same entries.
 from __future__ import annotations
 
 import json
-import os
 import struct
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -17,7 +16,7 @@ from typing import Any
 import numpy as np
 import torch
 from safetensors import safe_open
-from safetensors.numpy import save_file
+from safetensors.numpy import save
 
 from fairlead.engine.groups import Completion, PromptGroup
 from fairlead.engine.packing import micro_batches
@@ -26,6 +25,7 @@ from fairlead.errors import MachineError
 from fairlead.identity import digest, digest_bytes
 from fairlead.losses.scores import TokenScores
 from fairlead.progress import SILENT, Progress
+from fairlead.runs.atomic import write_bytes, write_json
 
 FORMAT = 1
 SHARD_TOKENS = 65_536
@@ -91,22 +91,17 @@ class ReferenceCache:
     def _write(self, groups: Sequence[PromptGroup]) -> None:
         keys = list(dict.fromkeys(key(group, c) for group in groups for c in group.completions))
         arrays = [self._logps[k] for k in keys]
-        lengths = np.array([len(array) for array in arrays], np.int64)
-        name = digest(keys)[:16]
-        partial = self.folder / f".{name}.{os.getpid()}"
+        tensors = {"logps": np.concatenate(arrays), "lengths": np.array([len(array) for array in arrays], np.int64)}
+        shard = save(tensors, metadata={"keys": json.dumps(keys), "sha256": _checksum(**tensors)})
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
-            (self.folder / "reference.json").write_text(json.dumps(self.identity, indent=1) + "\n")
-            tensors = {"logps": np.concatenate(arrays), "lengths": lengths}
-            save_file(tensors, partial, metadata={"keys": json.dumps(keys), "sha256": _checksum(**tensors)})
-            with open(partial, "rb") as file:
-                os.fsync(file.fileno())
-            os.replace(partial, self.folder / f"{name}.safetensors")
-        except OSError as error:
-            partial.unlink(missing_ok=True)
+            write_json(self.folder / "reference.json", self.identity)
+            write_bytes(self.folder / f"{digest(keys)[:16]}.safetensors", shard)
+        except (OSError, MachineError) as error:
+            reason = getattr(error.__cause__ or error, "strerror", None) or error
             raise MachineError(
-                f"{self.folder}: reference log-probs cannot be written ({error.strerror or error}). Free some space, "
-                "or point `train.reference_cache` at another disk; what is written is kept and used."
+                f"{self.folder}: reference log-probs cannot be written ({reason}). Free some space, or point "
+                "`train.reference_cache` at another disk; what is written is kept and used."
             ) from error
 
     def _read(self, shard: Path) -> None:

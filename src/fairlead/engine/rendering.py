@@ -6,6 +6,7 @@ completion is the text that the template puts behind them, up to and with the to
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -18,6 +19,7 @@ from fairlead.errors import ModelError
 
 # What turns say when the template is tried out: private-use characters, which occur in no template.
 _QUESTION, _ANSWER, _NEXT = "\ue0f2", "\ue0f3", "\ue0f4"
+_MARKUP = re.compile(r"<.+>|\[.+\]")
 
 
 class RenderingFault(Exception):
@@ -72,7 +74,7 @@ class Renderer:
         special = {token.content for token in added if token.special} | set(map(str, tokenizer.all_special_tokens))
         # Some tokenizers do not mark the tokens around turns as special. In the hands of a user they are.
         around = {token.content for token in added if any(token.content in text for text in self._frame)}
-        self._encoder = Encoder(tokenizer, special | {text for text in around if not text.isspace()})
+        self._encoder = Encoder(tokenizer, special | {text for text in around if _MARKUP.fullmatch(text)})
 
     @cached_property
     def end_of_turn(self) -> tuple[str, int] | None:
@@ -88,16 +90,13 @@ class Renderer:
 
     @cached_property
     def injected_system_turn(self) -> str | None:
-        """What the template puts before the first turn of a prompt without a system turn, if it does."""
+        """What the template says before the first turn of a prompt without a system turn, if it says anything."""
         opening, ending, between = self._frame
         header = between.removeprefix(ending).strip()
         if not opening.strip().endswith(header):
             return None
-        before = opening.strip().removesuffix(header).removeprefix(self.tokenizer.bos_token or "").strip()
-        for match in reversed(said := self._encoder.control_in(before)):
-            before_without = before[: match.start()] + before[match.end() :]
-            said, before = said, before_without
-        return before or None
+        before = opening.strip().removesuffix(header).strip()
+        return before if self._encoder.without_control(before).strip() else None
 
     def prompt_ids(
         self,
@@ -196,8 +195,10 @@ class Renderer:
     def _refuse_ignored_tools(self, script: _Script, text: str, generation_prompt: bool) -> None:
         if script.tools and text == self._try_text(replace(script, tools=()), generation_prompt):
             raise RenderingFault("template_ignores_tools", "tools", "the template renders no tools")
+        if not any("tool_calls" in turn for turn in script.turns):
+            return
         silent = [{name: value for name, value in turn.items() if name != "tool_calls"} for turn in script.turns]
-        if silent != script.turns and text == self._try_text(replace(script, turns=silent), generation_prompt):
+        if text == self._try_text(replace(script, turns=silent), generation_prompt):
             raise RenderingFault("template_ignores_tools", script.field, "the template renders no tool calls")
 
     def _script(
@@ -237,21 +238,28 @@ class Renderer:
 
     def _try_out(self) -> _Frame:
         """What the template writes around plain turns."""
-        dialogue = [{"role": "user", "content": _QUESTION}, {"role": "assistant", "content": _ANSWER}]
-        script = _Script(turns=[*dialogue, {"role": "user", "content": _NEXT}])
+        said = (("user", _QUESTION), ("assistant", _ANSWER), ("user", _NEXT))
+        script = _Script(turns=[{"role": role, "content": content} for role, content in said])
         try:
             asked, answered = self._text(script, 1, True), self._text(script, 2, False)
         except RenderingFault as refusal:
-            raise ModelError(
-                f"The chat template refuses a question with an answer ({refusal.detail}), so no row can be rendered. "
-                "Set `model.chat_template` to a file with one that works, or to `plain` for a plain-text one."
-            ) from refusal
+            raise _useless(f"refuses a question with an answer ({refusal.detail})") from refusal
+        if _QUESTION not in asked or _ANSWER not in answered:
+            raise _useless("leaves out what the turns say")
         following = self._try_text(script, True) or ""
+        _, _, behind = following.partition(_ANSWER)
         return _Frame(
-            opening=asked[: asked.find(_QUESTION)],
-            ending=answered[answered.rfind(_ANSWER) + 1 :],
-            between=following[following.find(_ANSWER) + 1 : following.find(_NEXT)],
+            opening=asked[: asked.index(_QUESTION)],
+            ending=answered[answered.rindex(_ANSWER) + 1 :],
+            between=behind.partition(_NEXT)[0],
         )
+
+
+def _useless(what: str) -> ModelError:
+    return ModelError(
+        f"The chat template {what}, so no row can be rendered. Set `model.chat_template` to a file with one that "
+        "works, or to `plain` for a plain-text one."
+    )
 
 
 def _rewritten(script: _Script, detail: str) -> RenderingFault:

@@ -5,15 +5,16 @@ Every row that cannot be trained on is moved to quarantine in the row ledger wit
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
-from fairlead.data.ledger import Ledger
-from fairlead.data.records import Demonstration, Feedback, Message, Preference, Row, Turns
+from fairlead.data.ledger import REASONS, Ledger
+from fairlead.data.records import Candidates, Demonstration, Edit, Feedback, Judgement, Preference, Row, Turns
 from fairlead.engine.groups import Completion, PromptGroup
 from fairlead.engine.rendering import Renderer, RenderingFault
 from fairlead.identity import digest
+from fairlead.progress import SILENT, Progress
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,124 +41,183 @@ class Limits:
         return min(given) if given else None
 
 
-def make_groups(rows: Sequence[Row], renderer: Renderer, limits: Limits, ledger: Ledger) -> list[PromptGroup]:
-    """One prompt group per row (a demonstration whose template rewrites history gives one per assistant turn).
+NO_LIMITS = Limits()
+
+
+@dataclass(frozen=True)
+class RenderedGroups:
+    """A row's groups, and by reason code what was changed in it or noticed about it on the way."""
+
+    groups: tuple[PromptGroup, ...]
+    notes: dict[str, str]
+
+
+def make_groups(
+    rows: Sequence[Row], renderer: Renderer, limits: Limits, ledger: Ledger, progress: Progress = SILENT
+) -> list[PromptGroup]:
+    """One prompt group per row (some demonstrations give one per assistant turn: see `render`).
 
     Rows that cannot be rendered, or not within the limits, are quarantined in the ledger and left out.
     """
     groups: list[PromptGroup] = []
-    for row in rows:
-        try:
-            groups += _Row(row, renderer, limits, ledger).groups()
-        except RenderingFault as fault:
-            ledger.quarantine_row(row.id, fault.code, fault.detail, field=fault.field)
+    with progress.task("render", total=len(rows), unit="rows") as task:
+        for row in rows:
+            try:
+                rendered = render(row, renderer, limits)
+            except RenderingFault as fault:
+                ledger.quarantine_row(row.id, fault.code, fault.detail, field=fault.field)
+            else:
+                for code, detail in rendered.notes.items():
+                    note = ledger.fix_row if REASONS[code].outcome == "fixed" else ledger.count
+                    note(row.id, code, detail)
+                groups += rendered.groups
+            task.advance()
     return groups
 
 
-def add_mismatched(groups: Sequence[PromptGroup]) -> list[PromptGroup]:
+def render(row: Row, renderer: Renderer, limits: Limits = NO_LIMITS) -> RenderedGroups:
+    """The prompt group of a row, its completions in the order of `completions_of`.
+
+    A demonstration gives one group whose completion runs from its first trained turn to its last; where the template
+    rewrites history or ends turns with plain text, one group per trained turn. Raises RenderingFault for a row that
+    cannot be rendered or not within the limits.
+    """
+    making = _Making(row, renderer, limits)
+    groups = making.dialogues(row) if isinstance(row, Demonstration) else (making.group(row),)
+    return RenderedGroups(groups, making.notes)
+
+
+def completions_of(row: Row) -> tuple[tuple[str, Turns], ...]:
+    """The completions that hang off a row's prompt, each with the name of its field."""
+    match row:
+        case Preference():
+            return ("chosen", row.chosen), ("rejected", row.rejected)
+        case Feedback():
+            return (("completion", row.completion),)
+        case Candidates():
+            return tuple((f"candidates[{i}]", each.messages) for i, each in enumerate(row.candidates))
+        case Judgement():
+            return ("response_a", row.response_a), ("response_b", row.response_b)
+        case Edit():
+            return ("draft", row.draft), ("edited", row.edited)
+        case Demonstration():
+            return (("messages", row.messages),)
+
+
+def add_mismatched(groups: Sequence[PromptGroup], limits: Limits = NO_LIMITS) -> list[PromptGroup]:
     """Behind each group's completion, that of the next row with another prompt, in the order of the rows' hashes.
 
-    KTO's KL estimate is taken on these. The order depends on the rows alone, not on how they are listed; the pairing is
-    fixed for the run, so that reference log-probs can be cached. A set with a single prompt is returned as it is.
+    KTO's KL estimate is taken on these (https://arxiv.org/abs/2402.01306, section 4.1). The order depends on the rows
+    alone, not on how they are listed; the pairing is fixed for the run, so that reference log-probs can be cached. Each
+    is cut to the limits behind its new prompt. A set with a single prompt is returned as it is.
     """
-    order = sorted(range(len(groups)), key=lambda i: digest([groups[i].prompt, groups[i].completions[0].ids]))
+    order = sorted(range(len(groups)), key=lambda i: _content(groups[i]))
     mismatched: dict[int, Completion] = {}
-    for place, index in enumerate(order):
-        behind = (order[(place + step) % len(order)] for step in range(1, len(order)))
-        other = next((i for i in behind if groups[i].prompt != groups[index].prompt), None)
+    other: int | None = None
+    # Backwards, and twice around the circle: at each place `other` is the nearest group behind it with another prompt.
+    for place in reversed(range(2 * len(order) - 1)):
+        index, following = order[place % len(order)], order[(place + 1) % len(order)]
+        if groups[following].prompt != groups[index].prompt:
+            other = following
         if other is not None:
             mismatched[index] = groups[other].completions[0]
     return [
-        replace(group, completions=(group.completions[0], mismatched[index])) if index in mismatched else group
-        for index, group in enumerate(groups)
+        replace(group, completions=(group.completions[0], _cut(mismatched[i], limits.completion(len(group.prompt)))))
+        if i in mismatched
+        else group
+        for i, group in enumerate(groups)
     ]
 
 
+def _content(group: PromptGroup) -> str:
+    completion = group.completions[0]
+    return digest([group.prompt, completion.ids, completion.trained])
+
+
+def _cut(completion: Completion, limit: int | None) -> Completion:
+    """The first tokens of a completion; the whole of it without a limit."""
+    return Completion(ids=completion.ids[:limit], trained=completion.trained[:limit])
+
+
 @dataclass(frozen=True)
-class _Row:
-    """One row on its way to its groups."""
+class _Making:
+    """One row on its way to its groups, and what has been noted about it."""
 
     row: Row
     renderer: Renderer
     limits: Limits
-    ledger: Ledger
+    notes: dict[str, str] = field(default_factory=dict)
 
-    def groups(self) -> list[PromptGroup]:
-        row = self.row
-        if isinstance(row, Preference):
-            return [self._preference(row)]
-        if isinstance(row, Feedback):
-            prompt, ids = self._prompt(row.prompt)
-            completion = self._completion(prompt, ids, row.completion, "completion")
-            self._count_control_text([*row.prompt, *row.completion])
-            return [self._group(prompt, ids, (completion,), label=row.label)]
-        assert isinstance(row, Demonstration), f"rows of kind {type(row).__name__} are not trained on"
-        return self._demonstration(row)
+    def group(self, row: Preference | Feedback | Candidates | Judgement | Edit) -> PromptGroup:
+        completions = completions_of(row)
+        self._count_control_text((row.prompt, *(turns for _, turns in completions)))
+        prompt, ids = self._prompt(row.prompt, "prompt")
+        made = tuple(self._completion(prompt, ids, turns, name) for name, turns in completions)
+        if isinstance(row, Preference) and made[0].ids == made[1].ids:
+            was_cut = "completion_truncated" in self.notes
+            code = "identical_after_truncation" if was_cut else "identical_pair"
+            raise RenderingFault(code, "rejected", "chosen and rejected give the same tokens")
+        label = row.label if isinstance(row, Feedback) else None
+        margin = row.margin if isinstance(row, Preference) else None
+        return self._group(prompt, ids, made, label=label, margin=margin)
 
-    def _preference(self, row: Preference) -> PromptGroup:
-        prompt, ids = self._prompt(row.prompt)
-        chosen = self._completion(prompt, ids, row.chosen, "chosen")
-        rejected = self._completion(prompt, ids, row.rejected, "rejected")
-        if chosen.ids == rejected.ids:
-            raise RenderingFault("identical_after_truncation", "rejected", "chosen and rejected give the same tokens")
-        self._count_control_text([*row.prompt, *row.chosen, *row.rejected])
-        return self._group(prompt, ids, (chosen, rejected), margin=row.margin)
-
-    def _demonstration(self, row: Demonstration) -> list[PromptGroup]:
+    def dialogues(self, row: Demonstration) -> tuple[PromptGroup, ...]:
         turns = row.messages
-        self._count_control_text(turns)
+        self._count_control_text((turns,))
         trained = [i for i, turn in enumerate(turns) if turn.role == "assistant" and turn.train]
         if not trained:
             raise RenderingFault("no_trained_tokens", "messages", "no assistant turn of it is trained")
-        first = next(i for i, turn in enumerate(turns) if turn.role == "assistant")
-        try:
-            return [self._dialogue(turns[:first], turns[first:])]
-        except RenderingFault as fault:
-            if fault.code != "template_rewrites_history":
-                raise
-        return [self._dialogue(turns[:i], turns[i : i + 1]) for i in trained]
+        if len(trained) == 1 or self.renderer.end_of_turn is not None:
+            try:
+                return (self._dialogue(turns[: trained[0]], turns[trained[0] : trained[-1] + 1]),)
+            except RenderingFault as fault:
+                if fault.code != "template_rewrites_history" or len(trained) == 1:
+                    raise
+        return tuple(self._dialogue(turns[:i], turns[i : i + 1]) for i in trained)
 
     def _dialogue(self, opening: Turns, turns: Turns) -> PromptGroup:
-        prompt, ids = self._prompt(opening)
+        prompt, ids = self._prompt(opening, "messages")
         return self._group(prompt, ids, (self._completion(prompt, ids, turns, "messages"),))
 
+    @property
     def _template(self) -> dict[str, Any]:
-        template_kwargs: Mapping[str, Any] = self.row.template_kwargs
-        return {"tools": self.row.tools, "template_kwargs": template_kwargs}
+        return {"tools": self.row.tools, "template_kwargs": self.row.template_kwargs}
 
-    def _prompt(self, messages: Turns) -> tuple[Turns, tuple[int, ...]]:
+    def _prompt(self, messages: Turns, name: str) -> tuple[Turns, tuple[int, ...]]:
         """The prompt, shortened by whole oldest turns if it must be, and its ids."""
         limit = self.limits.prompt
-        ids = self.renderer.prompt_ids(messages, **self._template())
         kept = messages
+        ids = whole = self.renderer.prompt_ids(messages, field=name, **self._template)
         while limit is not None and len(ids) > limit:
             shorter = _without_oldest(kept) if self.limits.drop_turns else None
             if shorter is None:
-                raise RenderingFault("prompt_too_long", "prompt", f"{len(ids)} tokens, the limit is {limit}")
+                raise RenderingFault("prompt_too_long", name, f"{len(whole)} tokens, the limit is {limit}")
             kept = shorter
-            ids = self.renderer.prompt_ids(kept, **self._template())
-        if kept is not messages:
-            dropped = len(messages) - len(kept)
-            self.ledger.fix_row(self.row.id, "prompt_turns_dropped", f"{dropped} oldest turns dropped")
+            ids = self.renderer.prompt_ids(kept, field=name, **self._template)
+        if len(kept) < len(messages):
+            self.notes["prompt_turns_dropped"] = (
+                f"{len(messages) - len(kept)} of {len(messages)} turns, {len(whole)} tokens before, {len(ids)} after"
+            )
         return kept, ids
 
-    def _completion(self, prompt: Turns, ids: tuple[int, ...], turns: Turns, field: str) -> Completion:
-        made = self.renderer.completion(prompt, turns, field=field, **self._template())
+    def _completion(self, prompt: Turns, ids: tuple[int, ...], turns: Turns, name: str) -> Completion:
+        made = self.renderer.completion(prompt, turns, field=name, **self._template)
         limit = self.limits.completion(len(ids))
         if limit is None or len(made.ids) <= limit:
             return made
-        detail = f"{len(made.ids)} tokens, the limit here is {limit}"
+        detail = f"{name}: {len(made.ids)} tokens, the limit here is {limit}"
         if not self.limits.truncate_completions:
-            raise RenderingFault("completion_too_long", field, detail)
-        cut = Completion(ids=made.ids[:limit], trained=made.trained[:limit])
+            raise RenderingFault("completion_too_long", name, detail)
+        cut = _cut(made, limit)
         if not any(cut.trained):
-            raise RenderingFault("no_trained_tokens", field, f"nothing to train is left of it: {detail}")
-        self.ledger.fix_row(self.row.id, "completion_truncated", f"{field}: {detail}")
+            raise RenderingFault("no_trained_tokens", name, f"nothing to train is left of {detail}")
+        before = self.notes.get("completion_truncated")
+        self.notes["completion_truncated"] = f"{before}; {detail}" if before else detail
         return cut
 
-    def _count_control_text(self, messages: Sequence[Message]) -> None:
-        if self.renderer.has_control_text(messages):
-            self.ledger.count(self.row.id, "control_text")
+    def _count_control_text(self, parts: Sequence[Turns]) -> None:
+        if any(self.renderer.has_control_text(turns, self.row.tools) for turns in parts):
+            self.notes["control_text"] = ""
 
     def _group(
         self,

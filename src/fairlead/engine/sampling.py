@@ -13,8 +13,8 @@ from typing import Any
 import torch
 
 from fairlead.engine.attention import UnsupportedAttention, causal_of, using_attention
-from fairlead.engine.choosing import Draft, stream
-from fairlead.engine.decoding import compute_prompt, decode
+from fairlead.engine.choosing import Draft, Pace, stream
+from fairlead.engine.decoding import decode
 from fairlead.engine.padded_decoding import decode_padded
 from fairlead.errors import ConfigError, DataError, Fault
 from fairlead.progress import SILENT, Progress, Task
@@ -118,14 +118,13 @@ def _decode(model: Any, drafts: Sequence[Draft], sampling: Sampling, stop_ids: f
         "top_p": sampling.top_p,
         "stop_ids": stop_ids,
         "batch_size": sampling.batch_size,
-        "task": task,
+        "pace": Pace(task),
     }
     if not drafts:
         return
     try:
         with using_attention(model):
-            first = compute_prompt(model, drafts[0].prompt)
-            decode(model, drafts, first, **how)
+            decode(model, drafts, **how)
         return
     except UnsupportedAttention as reason:
         log.warning("sampling with padding, which is slower: %s", reason)

@@ -56,7 +56,8 @@ class Scorer:
         if batch.layout is not None:
             inputs["layout"] = batch.layout
         states: Tensor = trunk_of(self.model)(**inputs).last_hidden_state
-        return states.reshape(-1, states.shape[-1])[batch.source_N]
+        # Not `[source_N]`: its backward pass adds up in an order that changes between runs on several threads.
+        return states.reshape(-1, states.shape[-1]).index_select(0, batch.source_N)
 
     def score(self, batch: PackedBatch) -> TokenScores:
         """Log-probabilities of the trained tokens of every completion, in nats, float32 or better."""
@@ -95,7 +96,10 @@ def make_scorer(model: nn.Module, *, engine: str = "auto", compute: torch.dtype 
 
 @torch.no_grad()
 def self_check(scorer: Scorer) -> str | None:
-    """Score one short group and compare with the model's own logits; None when they agree, else what differs."""
+    """Score one short group and compare with the model's own logits; None when they agree, else what differs.
+
+    Raises ModelError where the model's own are not finite.
+    """
     model = scorer.model
     name = type(causal_of(model)).__name__
     group = _probe(int(causal_of(model).config.get_text_config().vocab_size))
@@ -111,6 +115,11 @@ def self_check(scorer: Scorer) -> str | None:
         return f"{name} does not pass the layout on to its attention ({refusal})"
     finally:
         model.train(training)
+    if not bool(torch.isfinite(theirs).all()):
+        raise ModelError(
+            f"{name} gives log-probabilities that are not finite: its weights are damaged, or the precision is too low "
+            "for it. Copy the model again, or set `train.precision: fp32`."
+        )
     difference = (ours - theirs).abs().mean().item()
     bound = TOLERANCE[scorer.compute]
     if not difference <= bound:

@@ -207,7 +207,9 @@ def _put_on(model: Any, folder: Path) -> Any:
         text = " ".join(str(error).split())
         fits = "size mismatch" not in text and "not found in the base model" not in text
         problem = "is damaged" if fits else f"does not fit {model.config.name_or_path}"
-        raise ModelError(f"The adapter {folder} {problem}: {text[:300]}") from error
+        remedy = "Copy it again." if fits else "Give the base that it was made for as model.path."
+        shown = text if len(text) <= 160 else f"{text[:160]}…"
+        raise ModelError(f"The adapter {folder} {problem} ({shown}). {remedy}") from error
     expected = set(get_peft_model_state_dict(wrapped, adapter_name=ADAPTER, save_embedding_layers=False))
     if expected != stored:
         raise ModelError(

@@ -15,6 +15,7 @@ from fairlead.errors import MachineError
 REMEDIES = {
     errno.ENOSPC: "Free some space, or keep the run on another disk (train.output).",
     errno.EDQUOT: "Your disk quota is used up: free some space, or keep the run elsewhere (train.output).",
+    errno.EFBIG: "A file outgrew what the disk or ulimit -f allows: keep the run elsewhere (train.output).",
     errno.EACCES: "Check who owns the folder and its permissions, or keep the run elsewhere (train.output).",
     errno.EPERM: "Check who owns the folder and its permissions, or keep the run elsewhere (train.output).",
     errno.EROFS: "Keep the run on a disk that can be written (train.output).",

@@ -48,7 +48,10 @@ def generate(
         n=n, temperature=temperature, top_p=top_p, max_new_tokens=max_new_tokens, seed=seed, batch_size=batch_size
     )
     rows = _read(prompts)
-    lm = load(model, dtype=resolve_dtype(precision), adapter=adapter, chat_template=chat_template)
+    dtype = resolve_dtype(precision)
+    lm = load(model, dtype=dtype, adapter=adapter, chat_template=chat_template)
+    # Adapters are kept in float32 for training; here that would cost two conversions in each of their products.
+    lm.model.to(dtype)
     renderer = Renderer(lm.tokenizer)
     ids = [_prompt_ids(row, renderer) for row in rows]
     samples = sample(lm.model, ids, settings, stop_ids=renderer.stop_ids, progress=progress)

@@ -38,8 +38,8 @@ def find_run(config: Config, config_path: Path | None) -> RunDirectory:
         run = find_unfinished(output, stage="train", config_path=config_path)
         if run is None:
             raise RunError(
-                f"there is no unfinished run of this configuration in {output}, so nothing to resume. Start one without "
-                "--resume, or name a run with `train.run`."
+                f"there is no unfinished run of this configuration in {output}, so there is nothing to resume. Start "
+                "one without --resume, or name a run with `train.run`."
             )
     else:
         run = RunDirectory.open(output / name)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from array import array
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,10 +17,15 @@ from fairlead.engine.rows import Limits, add_mismatched, make_groups
 from fairlead.errors import DataError
 from fairlead.identity import canonical_json, digest_bytes
 from fairlead.losses.binding import BoundLoss
-from fairlead.losses.scores import Demonstrations, Pairs, Thumbs
+from fairlead.losses.scores import Demonstrations, Examples, Pairs, Thumbs
+from fairlead.losses.table import LOSSES
 from fairlead.stages.samples import SamplePrompt, choose_prompts
 
-KIND_OF_EXAMPLES = {Pairs: "preference", Thumbs: "feedback", Demonstrations: "demonstration"}
+KIND_OF_EXAMPLES: Mapping[type[Examples], str] = {
+    Pairs: "preference",
+    Thumbs: "feedback",
+    Demonstrations: "demonstration",
+}
 
 
 @dataclass(frozen=True)
@@ -38,7 +43,7 @@ class TrainingRows:
 
     @property
     def tokens_digest(self) -> str:
-        """sha256 over all that training sees of the rows: token ids, masks, labels, weights, margins and their order."""
+        """sha256 over all that training sees of the rows: token ids, masks, labels, weights, margins, their order."""
         return digest_bytes(part for groups in (self.train, self.held_out) for part in _parts(groups))
 
     def summary(self) -> dict[str, Any]:
@@ -56,10 +61,9 @@ class TrainingRows:
 
 def read_training_rows(config: Config, loss: BoundLoss, renderer: Renderer) -> TrainingRows:
     """Read, render and check what `config.data` names. Raises DataError where too few rows are left to train on."""
-    kind = KIND_OF_EXAMPLES[loss.examples]
     data = config.data
-    given = _read(data.train, kind, data)
-    held = _read(data.eval, kind, data) if data.eval else None
+    given = _read(data.train, loss, data)
+    held = _read(data.eval, loss, data) if data.eval else None
     train_rows, held_rows = given.rows, () if held is None else held.rows
     if held is None and data.eval_fraction:
         parts = split(given.rows, fraction=data.eval_fraction)
@@ -72,7 +76,7 @@ def read_training_rows(config: Config, loss: BoundLoss, renderer: Renderer) -> T
         ledger.check(max_quarantined=data.max_quarantined, strict=data.strict)
     _check(train, loss, data)
     if loss.statistics:
-        train, held_out = add_mismatched(train), add_mismatched(held_out)
+        train, held_out = add_mismatched(train, limits), add_mismatched(held_out, limits)
         # A lone prompt has no other to be mismatched with: it cannot enter the held-out statistic.
         held_out = [group for group in held_out if len(group.completions) > 1]
     if not held_out and (data.eval or data.eval_fraction):
@@ -96,11 +100,22 @@ def _parts(groups: Sequence[PromptGroup]) -> Iterator[bytes]:
             yield array("q", completion.ids).tobytes() + bytes(completion.trained)
 
 
-def _read(paths: Sequence[str], kind: str, data: DataConfig) -> Dataset:
+def _read(paths: Sequence[str], loss: BoundLoss, data: DataConfig) -> Dataset:
+    kind = KIND_OF_EXAMPLES[loss.examples]
     dataset = read(paths, kind=kind, format=data.format)
     if not dataset.rows:
+        if set(dataset.ledger.summary()["by_code"]) == {"wrong_kind"}:
+            raise _wrong_kind(paths, read(paths, format=data.format).kind, loss)
         dataset.ledger.check(max_quarantined=data.max_quarantined, strict=data.strict)
     return dataset
+
+
+def _wrong_kind(paths: Sequence[str], found: str, loss: BoundLoss) -> DataError:
+    wanted = KIND_OF_EXAMPLES[loss.examples]
+    fitting = [name for name, each in LOSSES.items() if KIND_OF_EXAMPLES[each.examples] == found]
+    remedy = f"Give {wanted} rows" + (f", or a loss for these ({', '.join(fitting)})." if fitting else ".")
+    problem = f"holds {found} rows, and the loss {loss.leading.name} trains on {wanted} rows."
+    return DataError(f"{problem} {remedy}", path=", ".join(paths), code="wrong_kind")
 
 
 def _limits(data: DataConfig) -> Limits:
@@ -127,4 +142,5 @@ def _check(groups: Sequence[PromptGroup], loss: BoundLoss, data: DataConfig) -> 
             field="margin",
         )
     if loss.statistics and len({group.prompt for group in groups}) < 2:
-        raise DataError("KTO's KL estimate needs rows with at least two different prompts.", path=where, field="prompt")
+        problem = "KTO's KL estimate needs rows with at least two different prompts, and there is only one."
+        raise DataError(f"{problem} Add rows with other prompts.", path=where, field="prompt")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import difflib
-import json
 import math
 import signal
 import threading
@@ -69,7 +68,7 @@ def train(
     path = None if isinstance(config, Config) else Path(config)
     settled = config if isinstance(config, Config) else read_config(config, overrides)
     loss = bind([(each.name, each.parameters, each.weight) for each in settled.losses])
-    metric = _metric_for_best(settled, loss)
+    metric = _metric_for_best(settled, loss, source="configuration" if path is None else str(path))
     found = find_run(settled, path) if resume else None
     # As many threads as before: with another number sums are taken in another order.
     threads = settled.train.threads if found is None else found.record["extra"]["threads"]
@@ -253,7 +252,7 @@ class _Job:
         )
 
 
-def _metric_for_best(config: Config, loss: BoundLoss) -> str:
+def _metric_for_best(config: Config, loss: BoundLoss, *, source: str) -> str:
     """The held-out metric that picks the best checkpoint, as the loss names it."""
     named = config.train.metric_for_best
     metric = loss.leading.loss.best_metric if named is None else named.removeprefix(EVAL_PREFIX)
@@ -266,7 +265,7 @@ def _metric_for_best(config: Config, loss: BoundLoss) -> str:
             problem=f"this loss gives no metric {metric!r}.",
             remedy=f"{remedy}It gives {', '.join(known)}.",
         )
-        raise ConfigError([fault])
+        raise ConfigError([fault], source=source)
     return metric
 
 

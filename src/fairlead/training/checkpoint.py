@@ -129,7 +129,7 @@ def verify(path: Path) -> str | None:
         return "its manifest cannot be read"
     if written != FORMAT:
         return f"it has format {written}, this version reads {FORMAT}"
-    if files.keys() != set(FILES) or path.name != f"{PREFIX}{step:06}":
+    if files.keys() != set(FILES) or not isinstance(step, int) or path.name != f"{PREFIX}{step:06d}":
         return "its manifest is that of another checkpoint"
     for name, recorded in files.items():
         file = path / name

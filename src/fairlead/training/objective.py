@@ -73,7 +73,7 @@ class Objective:
 
     @torch.no_grad()
     def evaluate(self, groups: Sequence[PromptGroup]) -> dict[str, float]:
-        """The loss and the metrics over all groups, without gradient and without dropout; NaN where they are not finite."""
+        """The loss and the metrics over all groups, without gradient and without dropout, finite or not."""
         training = self.scorer.model.training
         self.scorer.model.eval()
         try:
