@@ -4,74 +4,23 @@ from __future__ import annotations
 
 import json
 import os
-import resource
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-import yaml
 from safetensors.torch import load_file, save_file
 
 from fairlead.runs.directory import RunDirectory
 from fairlead.stages.train import train
 from tests.cli.calling import call
+from tests.cli.project import Project
 from tests.tiny import save_tiny, tiny_tokenizer
 from tests.training.small import make_config, rows_of, write_rows
-
-
-@dataclass(frozen=True)
-class Project:
-    """A folder in which `fairlead train fairlead.yaml` works; a test then breaks one thing."""
-
-    folder: Path
-    capsys: pytest.CaptureFixture[str]
-
-    @property
-    def model(self) -> Path:
-        return self.folder / "model"
-
-    @property
-    def config(self) -> Path:
-        return self.folder / "fairlead.yaml"
-
-    def configure(self, loss: Any = "dpo", **settings: Any) -> None:
-        """Write fairlead.yaml, and the rows of the loss's kind."""
-        config = make_config(self.folder, self.model, loss, **settings)
-        self.config.write_text(yaml.safe_dump(config.model_dump(mode="json")))
-
-    def fail(self, *options: str, code: int = 2, lines: int = 1) -> str:
-        """Train; gives the message that it fails with, which must be the last thing said."""
-        assert call("train", self.config, *options) == code
-        out, err = self.capsys.readouterr()
-        assert out == ""
-        assert "Traceback" not in err
-        assert "Warning" not in err
-        message = err[err.rindex("fairlead: ") :].strip()
-        assert len(message.splitlines()) == lines
-        assert message.endswith((".", "?", ")")), "whole sentences"
-        assert not list(self.folder.glob("runs/*/manifest.json"))
-        assert not list(self.folder.glob("runs/*/artifacts/*/*.safetensors"))
-        assert not list(self.folder.rglob("*.partial"))
-        return message
-
-
-@pytest.fixture(scope="session")
-def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return save_tiny(tmp_path_factory.mktemp("tiny"))
-
-
-@pytest.fixture
-def project(tmp_path: Path, tiny: Path, capsys: pytest.CaptureFixture[str]) -> Project:
-    shutil.copytree(tiny, tmp_path / "model")
-    made = Project(tmp_path, capsys)
-    made.configure(adapter={"r": 2})
-    return made
 
 
 def test_the_project_works_before_anything_is_broken(project: Project) -> None:
@@ -313,92 +262,6 @@ def test_margins_that_the_loss_has_no_place_for(project: Project) -> None:
 def test_rows_longer_than_the_model_may_take(project: Project) -> None:
     message = project.fail("--set", "data.max_length=3")
     assert "prompt_too_long" in message
-
-
-# The output
-
-
-def test_a_file_in_the_way_of_the_output(project: Project) -> None:
-    (project.folder / "runs").write_text("x")
-    assert "a file is in the way of this folder. Choose another one (train.output)." in project.fail()
-
-
-def test_an_output_that_may_not_be_written(project: Project) -> None:
-    locked = project.folder / "locked"
-    locked.mkdir(mode=0o500)
-    if os.access(locked, os.W_OK):
-        locked = Path("/sys")  # what even root may not write
-        if not locked.is_dir():
-            pytest.skip("this user may write anywhere")
-    assert "cannot be written" in project.fail("--set", f"train.output={locked}/runs", code=3)
-
-
-def test_a_name_that_is_taken(project: Project) -> None:
-    (project.folder / "runs" / "mine").mkdir(parents=True)
-    assert "there is something of that name already" in project.fail("--set", "train.run=mine")
-
-
-def test_nothing_to_resume(project: Project) -> None:
-    assert "no unfinished run of this configuration" in project.fail("--resume")
-
-
-@pytest.fixture
-def small_files() -> Iterator[None]:
-    """The kernel refuses files beyond 100 kB."""
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, before[1]))
-    yield
-    resource.setrlimit(resource.RLIMIT_FSIZE, before)
-
-
-def test_checkpoints_that_the_disk_will_not_take(project: Project, small_files: None) -> None:
-    project.configure("sft")
-    message = project.fail("--set", "train.run=mine", code=3)
-    assert "step-000005: the checkpoint cannot be written" in message
-    assert "--resume" in message
-    run = RunDirectory.open(project.folder / "runs" / "mine")
-    assert (run.status, list(run.checkpoints.iterdir())) == ("failed", [])
-
-
-@dataclass(frozen=True)
-class Disk:
-    """A file system of its own in memory."""
-
-    folder: Path
-
-    def resize(self, size: str) -> None:
-        subprocess.run(["mount", "-o", f"remount,size={size}", str(self.folder)], check=True)
-
-
-@pytest.fixture
-def disk(tmp_path: Path) -> Iterator[Disk]:
-    folder = tmp_path / "disk"
-    folder.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", "size=1100k", "tmpfs", str(folder)]
-    if shutil.which("mount") is None or subprocess.run(mount, capture_output=True).returncode:
-        pytest.skip("this user may not mount a file system")
-    yield Disk(folder)
-    subprocess.run(["umount", "-l", str(folder)], check=True)
-
-
-def test_a_full_disk_while_saving_and_going_on_with_more_space(project: Project, disk: Disk) -> None:
-    project.configure("sft", save_steps=1, learning_rate=1e-3, keep_checkpoints=5)
-    there = f"train.output={disk.folder}"
-    message = project.fail("--set", there, code=3)
-    assert "the checkpoint cannot be written" in message
-    assert "No space left on device" in message
-    (folder,) = disk.folder.iterdir()
-    run = RunDirectory.open(folder)
-    assert not run.is_complete()
-    saved = sorted(path.name for path in run.checkpoints.iterdir())
-    assert saved
-    assert all(name.startswith("step-") for name in saved)
-    disk.resize("16m")
-    assert call("train", project.config, "--set", there, "--resume") == 0
-    assert f"resumed after step {int(saved[-1][5:])}" in project.capsys.readouterr().err
-    assert call("train", project.config, "--set", "train.run=whole") == 0
-    whole = project.folder / "runs" / "whole" / "artifacts" / "model" / "model.safetensors"
-    assert (folder / "artifacts" / "model" / "model.safetensors").read_bytes() == whole.read_bytes()
 
 
 def test_as_a_program(project: Project) -> None:

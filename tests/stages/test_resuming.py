@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from fairlead.config import Config
 from fairlead.errors import RunError, Stopped
 from fairlead.runs.directory import RunDirectory
 from fairlead.stages.train import train
@@ -172,3 +173,37 @@ def test_without_a_whole_checkpoint_it_begins_anew(tmp_path: Path, model: Path) 
     assert result.steps == 5
     samples = [json.loads(line) for line in run.artifact("samples.jsonl").read_text().splitlines()]
     assert [sorted(sample) for sample in samples] == [["after", "before", "prompt"]] * 2
+
+
+class Damages(StopsAfter):
+    """Cuts a file short once so many steps are done."""
+
+    def __init__(self, steps: int, file: Path) -> None:
+        super().__init__(-1)
+        self.steps, self.file = steps, file
+
+    def advance(self, count: int = 1, **fields: float) -> None:
+        self.steps -= count if self.name == "train" else 0
+        if self.steps == 0:
+            os.truncate(self.file, 50)
+            self.steps = -1
+
+
+def test_a_best_checkpoint_that_is_lost_is_made_again(tmp_path: Path, model: Path) -> None:
+    """With a learning rate far too high the first evaluation is the best, and every later checkpoint needs it."""
+
+    def configured(name: str) -> Config:
+        return make_config(tmp_path, model, "sft", run=name, learning_rate=0.5, eval_steps=1, warmup_ratio=0)
+
+    whole = train(configured("whole"))
+    assert whole.best_step is not None
+    assert whole.best_step < 4
+    best = tmp_path / "runs" / "damaged" / "checkpoints" / f"step-{whole.best_step:06d}"
+    with pytest.raises(RunError, match=r"the best checkpoint, cannot be used: .* is damaged.*--resume"):
+        train(configured("damaged"), progress=Damages(4, best / "weights.safetensors"))
+    run = RunDirectory.open(tmp_path / "runs" / "damaged")
+    assert (run.status, list(run.artifacts.iterdir())) == ("failed", [])
+    result, said = resume(configured("damaged"))
+    assert any("the best checkpoint before it" in line for line in said)
+    names = "artifacts/model/model.safetensors", f"checkpoints/{best.name}/weights.safetensors"
+    assert [(result.run / name).read_bytes() for name in names] == [(whole.run / name).read_bytes() for name in names]

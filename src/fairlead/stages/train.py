@@ -24,6 +24,7 @@ from fairlead.progress import SILENT, Progress
 from fairlead.runs.atomic import write_json
 from fairlead.runs.directory import Input, RunDirectory, Status, run_name
 from fairlead.runs.metrics import EVAL_PREFIX, METRICS
+from fairlead.stages.advice import advise
 from fairlead.stages.policy import Policy, load_policy
 from fairlead.stages.reference import make_reference, name_reference
 from fairlead.stages.resuming import find_run, refuse_changed_inputs
@@ -104,10 +105,10 @@ class _Job:
     progress: Progress
 
     def create(self) -> RunDirectory:
-        """The new run directory, with its inputs and its row ledger."""
+        """The new run directory."""
         config = self.config.train
         method = "-".join(each.name for each in self.config.losses)
-        run = RunDirectory.create(
+        return RunDirectory.create(
             Path(config.output) / (config.run or run_name(method)),
             stage="train",
             config=self.config.model_dump(mode="json"),
@@ -122,10 +123,6 @@ class _Job:
                 "threads": torch.get_num_threads(),
             },
         )
-        write_json(run.path / "ledger.json", self.rows.summary())
-        for index, ledger in enumerate(self.rows.ledgers):
-            ledger.write(run.path / ("ledger.jsonl" if index == 0 else "ledger-eval.jsonl"))
-        return run
 
     def inputs(self) -> list[Input]:
         """The weights, the adapter if training goes on from one, and the files of rows."""
@@ -137,19 +134,12 @@ class _Job:
 
     def run(self, run: RunDirectory) -> TrainResult:
         """Train to the end, write the artifact and seal the run."""
-        config, model = self.config.train, self.policy.lm.model
-        scorer = make_scorer(model, engine=self.config.model.engine, compute=resolve_dtype(config.precision))
-        if scorer.note:
-            self.progress.say(f"scored padded: {scorer.note}")
-        if config.gradient_checkpointing:
-            self.policy.checkpoint_activations()
-        reference = None
-        if self.loss.needs_reference:
-            proven = make_reference(self.policy, scorer, self.rows, config, self.progress)
-            run.update_extra(reference_gap=proven.gap)
-            reference = proven.reference
+        config = self.config.train
+        self._write_ledgers(run)
+        objective = self._objective(run)
         source = OfflineRows(self.rows.train, config.batch_size, config.seed)
         settings = self._settings(source)
+        self._point_out(settings, source)
         parameters = self.policy.parameters
         optimizer = make_optimizer(
             parameters,
@@ -165,9 +155,7 @@ class _Job:
             _stop_on_signals(self.progress) as asked_to_stop,
         ):
             state = Fit(
-                objective=Objective(
-                    scorer=scorer, loss=self.loss, reference=reference, budget=config.micro_batch_tokens
-                ),
+                objective=objective,
                 source=source,
                 held_out=self.rows.held_out,
                 parameters=parameters,
@@ -181,6 +169,32 @@ class _Job:
         if state.best_step not in (None, state.step):
             self._load_best(checkpoints.path(state.best_step), parameters)
         return self._finish(run, state, stopped_early=state.step < settings.steps)
+
+    def _objective(self, run: RunDirectory) -> Objective:
+        """How the model is scored, and its reference, while it is still what training starts from."""
+        config, model = self.config.train, self.policy.lm.model
+        scorer = make_scorer(model, engine=self.config.model.engine, compute=resolve_dtype(config.precision))
+        if scorer.note:
+            self.progress.say(f"scored padded: {scorer.note}")
+        if config.gradient_checkpointing:
+            self.policy.checkpoint_activations()
+        reference = None
+        if self.loss.needs_reference:
+            proven = make_reference(self.policy, scorer, self.rows, config, self.progress)
+            run.update_extra(reference_gap=proven.gap)
+            reference = proven.reference
+        return Objective(scorer=scorer, loss=self.loss, reference=reference, budget=config.micro_batch_tokens)
+
+    def _point_out(self, settings: Settings, source: OfflineRows) -> None:
+        advice = advise(
+            self.loss,
+            self.rows.train,
+            learning_rate=settings.learning_rate,
+            epochs=settings.steps / source.steps_per_epoch,
+            is_full=self.policy.is_full,
+        )
+        for sentence in advice:
+            self.progress.say(f"note: {sentence}")
 
     def _start(
         self,
@@ -202,6 +216,12 @@ class _Job:
             self.progress.say(f"resumed after step {state.step}")
         run.truncate_events(state.events_size)
         return state
+
+    def _write_ledgers(self, run: RunDirectory) -> None:
+        """What became of every row, in numbers and one by one."""
+        write_json(run.path / "ledger.json", self.rows.summary())
+        for name, ledger in zip(("ledger.jsonl", "ledger-eval.jsonl"), self.rows.ledgers, strict=False):
+            ledger.write(run.path / name)
 
     def _load_best(self, path: Path, parameters: Mapping[str, torch.nn.Parameter]) -> None:
         """The artifact is the best checkpoint where rows were held out, else the last."""
