@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -98,8 +97,6 @@ def _print(console: Console, by_name: dict[str, Evaluation], found: Any, told: T
 
 def main() -> int:
     """Run the command; returns the exit code."""
-    # Waiting threads that spin slow each other down as soon as anything else runs on the machine.
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     try:
         app()
     except FairleadError as error:
