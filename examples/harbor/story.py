@@ -22,7 +22,9 @@ from examples.harbor.checks import measure
 from examples.harbor.figures import Evaluation, Floats
 from examples.harbor.recipe import (
     DRAFT_TEMPERATURE,
+    FIRST_TRY,
     REPAIRED,
+    SHIPPED,
     Arm,
     Recipe,
     dpo_config,
@@ -43,6 +45,8 @@ WORLD_CODE = (world, records, questions)
 EDIT_CODE = (*WORLD_CODE, editors, checks)
 JUDGE_CODE = (*WORLD_CODE, annotators, checks)
 SFT = "sft"
+RANKED = (SFT, FIRST_TRY, SHIPPED)
+"""Models that rank the held-out pairs: 800 replies are read for each, and the table compares these."""
 SAMPLED_AT_ONCE = 64
 """Replies that advance together; the number changes none of them, so it is not among what a stage is known by."""
 
@@ -244,7 +248,7 @@ class Story:
             measures=tuple(
                 measure(self.world.by_id[row.id], row.candidates[0].messages[-1].content) for row in replies
             ),
-            ranked_right=self._ranked_right(policy, held_out),
+            ranked_right=self._ranked_right(policy, held_out) if policy.name in RANKED else None,
             divergence=None if policy.adapter is None else self._divergence(policy, sft),
         )
 

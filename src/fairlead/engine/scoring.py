@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
 import torch
+from peft.helpers import disable_input_dtype_casting
 from torch import Tensor, nn
 
 from fairlead.engine.attention import NAME, UnsupportedAttention, causal_of, trunk_of, using_attention
@@ -19,6 +20,7 @@ from fairlead.losses.scores import TokenScores
 
 # Largest mean difference, in nats per token, between two ways of computing the same log-probabilities.
 TOLERANCE = {torch.float64: 1e-9, torch.float32: 1e-3, torch.bfloat16: 0.1, torch.float16: 0.02}
+LOW_PRECISION = (torch.bfloat16, torch.float16)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,13 +37,18 @@ class Scorer:
         """Where the model's parameters lie."""
         return next(self.model.parameters()).device
 
-    def attention(self) -> AbstractContextManager[None]:
+    @contextmanager
+    def attention(self) -> Iterator[None]:
         """Hold this open around scoring *and* the backward pass of what was scored."""
-        return using_attention(self.model, NAME if self.packed else _native(self.model))
+        # Autocast brings an adapter's float32 weights to the type of its inputs; PEFT would widen the inputs first.
+        narrow = self.compute in LOW_PRECISION
+        name = NAME if self.packed else _native(self.model)
+        with using_attention(self.model, name), disable_input_dtype_casting(self.model, active=narrow):
+            yield
 
     def autocast(self) -> AbstractContextManager[Any]:
         """Low-precision products over float32 weights, where `compute` asks for it."""
-        if self.compute in (torch.bfloat16, torch.float16):
+        if self.compute in LOW_PRECISION:
             return torch.autocast(self.device.type, dtype=self.compute)
         return nullcontext()
 
