@@ -55,7 +55,7 @@ ARMS = (
     Arm(name=SHIPPED, pairs="second", beta=0.3, epochs=1, learning_rate=2e-4, nll_weight=1.0),
 )
 
-FULL_RECIPE = Recipe(sizes=FULL, arms=ARMS, tone_edits=28, kl_prompts=48)
+FULL_RECIPE = Recipe(sizes=FULL, arms=ARMS, tone_edits=28, kl_prompts=32)
 QUICK_RECIPE = Recipe(
     sizes=FULL.scaled(0.06),
     arms=ARMS,

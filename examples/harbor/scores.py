@@ -122,7 +122,7 @@ def _pass(scorer: Scorer, groups: Sequence[PromptGroup], progress: Progress) -> 
 def _scorer(model: str, adapter: str | None) -> Iterator[tuple[Scorer, Renderer]]:
     lm = load(model, dtype=resolve_dtype("auto"), adapter=adapter)
     scorer = make_scorer(lm.model)
-    with scorer.attention():
+    with scorer.attention(), scorer.autocast():
         yield scorer, Renderer(lm.tokenizer)
 
 

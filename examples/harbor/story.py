@@ -22,7 +22,6 @@ from examples.harbor.checks import measure
 from examples.harbor.figures import Evaluation, Floats
 from examples.harbor.recipe import (
     DRAFT_TEMPERATURE,
-    FIRST_TRY,
     REPAIRED,
     SHIPPED,
     Arm,
@@ -45,7 +44,7 @@ WORLD_CODE = (world, records, questions)
 EDIT_CODE = (*WORLD_CODE, editors, checks)
 JUDGE_CODE = (*WORLD_CODE, annotators, checks)
 SFT = "sft"
-RANKED = (SFT, FIRST_TRY, SHIPPED)
+RANKED = (SFT, SHIPPED)
 """Models that rank the held-out pairs: 800 replies are read for each, and the table compares these."""
 SAMPLED_AT_ONCE = 64
 """Replies that advance together; the number changes none of them, so it is not among what a stage is known by."""
