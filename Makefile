@@ -10,7 +10,7 @@ ARGS ?=
 .PHONY: help demo test check soak docs clean
 
 help:
-	@echo "make demo    align a real 135M model from preference data, on a CPU (about 15 minutes; ARGS=--quick: about 3)"
+	@echo "make demo    align a real 135M model from preference data, on a CPU (about 20 minutes; ARGS=--quick: about 3)"
 	@echo "make test    the whole test suite"
 	@echo "make check   ruff, mypy, the layers of the house, the docs"
 	@echo "make soak    long tests, not part of make test"
