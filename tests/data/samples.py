@@ -50,6 +50,19 @@ JUDGEMENT = {
     ],
     "label": "a",
 }
+RANKING = CANDIDATES | {
+    "annotations": [
+        {
+            "annotator": "ann",
+            "ranking": [["y"], ["x"]],
+            "at": "2026-01-31T16:59:52Z",
+            "seconds": 9,
+            "shown": ["x", "y"],
+        },
+        {"annotator": "bea", "best": "y", "worst": "x", "rubric": "3", "note": "shorter"},
+    ],
+    "ranking": [["y"], ["x"]],
+}
 EDIT = {"prompt": QUESTION, "draft": [assistant("So sorry!")], "edited": [assistant("On its way.")], "editor": "ann"}
 
 ROWS: dict[str, Json] = {
@@ -58,6 +71,7 @@ ROWS: dict[str, Json] = {
     "demonstration": DIALOGUE,
     "candidates": CANDIDATES,
     "judgement": JUDGEMENT,
+    "ranking": RANKING,
     "edit": EDIT,
 }
 

@@ -11,12 +11,13 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from fairlead.data.reading import read
-from fairlead.data.records import KINDS
+from fairlead.data.records import KINDS, Ranking
 from fairlead.errors import ConfigError
-from tests.data.samples import DIALOGUE, PAIR, QUESTION, ROWS, THUMB, lines, read_bytes, read_rows
+from tests.data.samples import CANDIDATES, DIALOGUE, PAIR, QUESTION, RANKING, ROWS, THUMB, lines, read_bytes, read_rows
 
 SHARED = Path(__file__).parents[2].parent / "shared" / "data"
 
@@ -57,6 +58,30 @@ def test_a_named_kind_settles_what_is_ambiguous(tmp_path: Path) -> None:
         "label": "billing"
     }
     assert read_rows(tmp_path, PAIR, kind="candidates").rows == ()
+
+
+def test_a_ranking_holds_ties_and_partial_places(tmp_path: Path) -> None:
+    three = [*CANDIDATES["candidates"], {"id": 3, "messages": "Soon."}]
+    placed = [
+        {"annotator": "ann", "ranking": ["y", ["x", 3]]},
+        {"annotator": "bea", "ranking": [["x"], ["y"]], "worst": "y"},
+        {"annotator": "cid", "best": 3},
+    ]
+    dataset = read_rows(tmp_path, CANDIDATES | {"candidates": three, "annotations": placed, "worst": "x"})
+    (row,) = dataset.rows
+    assert isinstance(row, Ranking)
+    assert [annotation.ranking for annotation in row.annotations] == [(("y",), ("x", "3")), (("x",), ("y",)), ()]
+    assert (row.annotations[1].worst, row.annotations[2].best, row.best, row.worst) == ("y", "3", None, "x")
+    assert dataset.ledger.summary()["ok"] == 1
+    assert read_rows(tmp_path, json.loads(msgspec.json.encode(row))).rows == (row,)
+
+
+def test_candidates_that_nobody_placed_are_candidates_unless_said_otherwise(tmp_path: Path) -> None:
+    assert read_rows(tmp_path, CANDIDATES).kind == "candidates"
+    (row,) = read_rows(tmp_path, CANDIDATES, kind="ranking").rows
+    assert isinstance(row, Ranking)
+    assert row.annotations == ()
+    assert read_rows(tmp_path, RANKING, kind="candidates").rows == ()
 
 
 def test_unknown_names_are_refused_together(tmp_path: Path) -> None:

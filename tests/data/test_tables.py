@@ -16,7 +16,7 @@ import pytest
 
 from fairlead.data.reading import read
 from fairlead.errors import DataError
-from tests.data.samples import JUDGEMENT, PAIR, THUMB, assistant, read_bytes
+from tests.data.samples import JUDGEMENT, PAIR, RANKING, THUMB, assistant, read_bytes
 
 
 def table(*rows: dict[str, Any]) -> bytes:
@@ -46,10 +46,12 @@ def test_cells_are_text_but_for_known_numbers(tmp_path: Path) -> None:
         assert dataset.ledger.summary()["ok"] == 1
 
 
-def test_lists_and_objects_stand_in_cells_as_json(tmp_path: Path) -> None:
-    packed = {key: value if isinstance(value, str) else json.dumps(value) for key, value in JUDGEMENT.items()}
+@pytest.mark.parametrize("given", [JUDGEMENT, RANKING | {"best": "", "weight": ""}])
+def test_lists_and_objects_stand_in_cells_as_json(tmp_path: Path, given: dict[str, Any]) -> None:
+    packed = {key: value if isinstance(value, str) else json.dumps(value) for key, value in given.items()}
     (row,) = read_bytes(tmp_path, table(packed), "rows.csv").rows
-    (same,) = read_bytes(tmp_path, json.dumps(JUDGEMENT).encode(), "rows.json").rows
+    filled = {key: value for key, value in given.items() if value != ""}
+    (same,) = read_bytes(tmp_path, json.dumps(filled).encode(), "rows.json").rows
     assert row == same
 
 

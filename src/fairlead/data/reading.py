@@ -14,7 +14,8 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from fairlead.data.contract import REQUIRED, Checked, read_id, validate
+from fairlead.data.contract import REQUIRED, Checked, validate
+from fairlead.data.fields import read_id
 from fairlead.data.files import open_records
 from fairlead.data.formats import canonical
 from fairlead.data.formats.table import FORMATS

@@ -142,6 +142,11 @@ REASONS: dict[str, Reason] = {
         "fixed", "a label was written as a word or number and mapped", "Write it as docs/rows.md says."
     ),
     "bad_label": Reason("quarantined", "a label is none of the documented values", "Write it as docs/rows.md says."),
+    "bad_ranking": Reason(
+        "quarantined",
+        "a ranking, best or worst names no candidate of the row, one twice, or contradicts itself",
+        "Name each candidate by its id, once.",
+    ),
     "not_finite": Reason("quarantined", "a number is NaN or infinite", "Write a finite number, or null where allowed."),
     "not_a_number": Reason("quarantined", "a field that is to be a number is not", "Write a number without quotes."),
     "out_of_range": Reason("quarantined", "a weight or a duration is negative", "Write a number of at least 0."),

@@ -98,6 +98,37 @@ class Judgement(Common, frozen=True, kw_only=True, omit_defaults=True):
     label: str | None = None
 
 
+class RankingAnnotation(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """One person's placing of several candidates, by their ids: a ranking, or the best, the worst, or both of these.
+
+    ranking: best first; candidates in one place are tied, absent ones are not compared. shown: the order on the screen.
+    """
+
+    annotator: str
+    ranking: tuple[tuple[str, ...], ...] = ()
+    best: str | None = None
+    worst: str | None = None
+    at: str | None = None
+    seconds: float | None = None
+    shown: tuple[str, ...] = ()
+    rubric: str | None = None
+    note: str | None = None
+
+
+class Ranking(Common, frozen=True, kw_only=True, omit_defaults=True):
+    """Several completions of one prompt with how each annotator placed them, and the settled places if there are any.
+
+    `ranking`, `best` and `worst` are as in `RankingAnnotation`.
+    """
+
+    prompt: Turns
+    candidates: tuple[Candidate, ...]
+    annotations: tuple[RankingAnnotation, ...] = ()
+    ranking: tuple[tuple[str, ...], ...] = ()
+    best: str | None = None
+    worst: str | None = None
+
+
 class Edit(Common, frozen=True, kw_only=True, omit_defaults=True):
     """A draft and what a person made of it."""
 
@@ -108,7 +139,7 @@ class Edit(Common, frozen=True, kw_only=True, omit_defaults=True):
     at: str | None = None
 
 
-Row = Demonstration | Preference | Feedback | Candidates | Judgement | Edit
+Row = Demonstration | Preference | Feedback | Candidates | Judgement | Ranking | Edit
 
 KINDS: dict[str, type[Row]] = {
     "demonstration": Demonstration,
@@ -116,5 +147,6 @@ KINDS: dict[str, type[Row]] = {
     "feedback": Feedback,
     "candidates": Candidates,
     "judgement": Judgement,
+    "ranking": Ranking,
     "edit": Edit,
 }

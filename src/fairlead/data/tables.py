@@ -17,10 +17,10 @@ from fairlead.errors import DataError
 
 Record = tuple[int, "dict[str, Any] | Rejected"]  # the line, or the row's number, and the row
 
-STRUCTURED = frozenset({"tools", "template_kwargs", "meta", "candidates", "annotations", "messages"})
+STRUCTURED = frozenset({"tools", "template_kwargs", "meta", "candidates", "annotations", "ranking", "messages"})
 TURNS = frozenset({"prompt", "chosen", "rejected", "completion", "response_a", "response_b", "draft", "edited"})
 NUMBERS = frozenset({"weight", "margin"})
-OPTIONAL = frozenset({"id", "tools", "template_kwargs", "meta", "weight", "margin", "candidates", "annotations"})
+OPTIONAL = NUMBERS | {"id", "tools", "template_kwargs", "meta", "candidates", "annotations", "ranking", "best", "worst"}
 
 _message_list = re.compile(r'\s*\[\s*\{\s*"')
 

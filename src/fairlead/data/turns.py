@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from fairlead.data.ledger import Note, Rejected
@@ -24,6 +24,8 @@ ROLE_ALIASES = {
     "observation": "tool",
     "prompter": "user",
 }
+
+ECHO_LENGTH = 20  # characters; a shorter prompt may well open its own answer ("Hello" → "Hello! …")
 
 MESSAGE_KEYS = frozenset(Message.__struct_fields__)
 
@@ -119,6 +121,26 @@ def _optional_text(value: dict[str, Any], key: str, field: str) -> str | None:
     if text is None or type(text) is str:
         return text
     raise Rejected("bad_field", f"{field}.{key}", f"it is {kind_of_value(text)}; a text is meant")
+
+
+def read_prompted(row: dict[str, Any], completions: Sequence[str], notes: Notes) -> dict[str, Any]:
+    """The prompt and the named completions of a row, checked, the prompt's own turns stripped from each completion."""
+    prompt = read_turns(row["prompt"], "prompt", "user", notes)
+    check_prompt(prompt)
+    fields: dict[str, Any] = {"prompt": prompt}
+    echo = prompt[-1].content if len(prompt[-1].content) >= ECHO_LENGTH and completions else ""
+    for key in completions:
+        turns = read_turns(row[key], key, "assistant", notes)
+        if turns[: len(prompt)] == prompt:
+            turns = turns[len(prompt) :]
+            notes.add("prompt_repeated", key)
+        check_completion(turns, key)
+        if echo and not turns[0].content.startswith(echo):
+            echo = ""
+        fields[key] = turns
+    if echo:
+        notes.add("prompt_echoed")
+    return fields
 
 
 def check_prompt(turns: Turns, field: str = "prompt") -> None:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from fairlead.data.ledger import REASONS, Ledger
-from fairlead.data.records import Candidates, Demonstration, Edit, Feedback, Judgement, Preference, Row, Turns
+from fairlead.data.records import Candidates, Demonstration, Edit, Feedback, Judgement, Preference, Ranking, Row, Turns
 from fairlead.engine.groups import Completion, PromptGroup
 from fairlead.engine.rendering import Renderer, RenderingFault
 from fairlead.identity import digest
@@ -94,7 +94,7 @@ def completions_of(row: Row) -> tuple[tuple[str, Turns], ...]:
             return ("chosen", row.chosen), ("rejected", row.rejected)
         case Feedback():
             return (("completion", row.completion),)
-        case Candidates():
+        case Candidates() | Ranking():
             return tuple((f"candidates[{i}]", each.messages) for i, each in enumerate(row.candidates))
         case Judgement():
             return ("response_a", row.response_a), ("response_b", row.response_b)
@@ -148,7 +148,7 @@ class _Making:
     limits: Limits
     notes: dict[str, str] = field(default_factory=dict)
 
-    def group(self, row: Preference | Feedback | Candidates | Judgement | Edit) -> PromptGroup:
+    def group(self, row: Preference | Feedback | Candidates | Judgement | Ranking | Edit) -> PromptGroup:
         completions = completions_of(row)
         self._count_control_text((row.prompt, *(turns for _, turns in completions)))
         prompt, ids = self._prompt(row.prompt, "prompt")
