@@ -1,7 +1,8 @@
 """The settings of the story: how every model of it is trained, and on which pairs.
 
 Chosen on the `recipe` prompts of the world, never on the evaluation prompts. They differ from the published ones where
-the model's size asks for it; the reason stands beside each.
+the model's size asks for it; the reason stands beside each. No run samples replies of its own (`sample_prompts` 0):
+every model answers the evaluation prompts, and the example's report shows those.
 """
 
 from __future__ import annotations
@@ -80,8 +81,7 @@ def sft_config(recipe: Recipe, *, model: str, rows: str, output: str, seed: int)
         "loss": {"name": "sft"},
         "train": {
             "output": output, "run": "run", "seed": seed, "batch_size": 6, "max_steps": recipe.max_sft_steps,
-            "epochs": 1, "learning_rate": 2e-4, "keep_checkpoints": 1, "sample_prompts": 2,
-            "sample_tokens": recipe.max_new_tokens,
+            "epochs": 1, "learning_rate": 2e-4, "keep_checkpoints": 1, "sample_prompts": 0,
         },
     }  # fmt: skip
 
@@ -102,6 +102,6 @@ def dpo_config(
         "train": {
             "output": output, "run": "run", "seed": seed, "batch_size": 4, "epochs": arm.epochs,
             "max_steps": recipe.max_steps, "learning_rate": arm.learning_rate, "keep_checkpoints": 1,
-            "sample_prompts": 2, "sample_tokens": recipe.max_new_tokens, "reference_cache": reference,
+            "sample_prompts": 0, "reference_cache": reference,
         },
     }  # fmt: skip

@@ -70,6 +70,25 @@ def test_inputs_are_kept_relative_to_the_run(tmp_path: Path, monkeypatch: pytest
     assert moved[1] == inputs[1]
 
 
+def test_a_run_that_was_killed_while_it_was_made_is_made_again(
+    tmp_path: Path,
+) -> None:
+    whole = create(tmp_path / "whole")
+    for left in range(len(list(whole.path.iterdir()))):
+        path = tmp_path / f"killed-{left}"
+        path.mkdir()
+        for name in ("checkpoints", "artifacts")[:left]:
+            (path / name).mkdir()
+        for name in ("config.json", "inputs.json")[: max(0, left - 2)]:
+            (path / name).write_text("{}")
+            (path / f".{name}.77.part").write_text("{")
+        assert create(path).status == "running"
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "notes.txt").write_text("x")
+    with pytest.raises(RunError, match="already"):
+        create(tmp_path / "mine")
+
+
 def test_a_name_is_not_taken_twice(tmp_path: Path) -> None:
     create(tmp_path / "one")
     with pytest.raises(RunError, match="already"):

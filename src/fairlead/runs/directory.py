@@ -82,8 +82,8 @@ class RunDirectory:
         run = cls(Path(path))
         run._make_folder()
         try:
-            run.checkpoints.mkdir()
-            run.artifacts.mkdir()
+            run.checkpoints.mkdir(exist_ok=True)
+            run.artifacts.mkdir(exist_ok=True)
             write_json(run.path / "config.json", {"values": config, "user_set": sorted(user_set)})
             write_json(run.path / "inputs.json", [asdict(_relative(item, run.path)) for item in inputs])
             run._write_record(
@@ -283,6 +283,8 @@ class RunDirectory:
             try:
                 self.path.mkdir(parents=True)
             except FileExistsError:
+                if self._was_never_started():
+                    return
                 raise RunError(
                     f"{self.path}: there is something of that name already. Choose another name (train.run), go on "
                     "with the run in it (--resume), or remove it."
@@ -291,6 +293,13 @@ class RunDirectory:
                 raise RunError(
                     f"{self.path}: a file is in the way of this folder. Choose another one (train.output)."
                 ) from None
+
+    def _was_never_started(self) -> bool:
+        """Whether there is nothing here but what a process leaves that is killed in `create`."""
+        if not self.path.is_dir() or (self.path / "run.json").exists():
+            return False
+        names = {path.name for path in self.path.rglob("*") if not path.name.endswith(".part")}
+        return names <= {"checkpoints", "artifacts", "config.json", "inputs.json"}
 
     @property
     def _events(self) -> Path:
