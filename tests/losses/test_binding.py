@@ -5,20 +5,12 @@ import torch
 from torch import Tensor
 
 from fairlead.errors import ConfigError
-from fairlead.losses.binding import bind, check_losses
-from fairlead.losses.scores import Demonstrations, Pairs, Thumbs
+from fairlead.losses.binding import bind
+from fairlead.losses.scores import Demonstrations, Pairs, RewardPairs, Thumbs
 from fairlead.losses.table import LOSSES
-from tests.losses.batches import imitated_tokens, random_batch, reduced, scores, value
+from tests.losses.batches import imitated_tokens, random_pairs, reduced, scores, statistics_for, value
 
 OVER_PAIRS = [name for name, loss in LOSSES.items() if loss.examples is Pairs]
-
-
-def six_pairs() -> tuple[Pairs, Tensor]:
-    """Six random pairs, and the policy's log-probabilities they are made of."""
-    batch, policy_N = random_batch(Pairs)
-    pairs = batch.examples(policy_N.requires_grad_())
-    assert isinstance(pairs, Pairs)
-    return pairs, policy_N
 
 
 def assert_same_value_and_gradient(one: Tensor, other: Tensor, policy_N: Tensor) -> None:
@@ -28,7 +20,7 @@ def assert_same_value_and_gradient(one: Tensor, other: Tensor, policy_N: Tensor)
 
 
 def test_a_sum_weighs_its_losses() -> None:
-    pairs, policy_N = six_pairs()
+    pairs, policy_N = random_pairs(grad=True)
     loss = bind([("dpo", {"beta": 0.5}, 1.0), ("ipo", {}, 0.25)])
     expected = value("dpo", pairs, {"beta": 0.5}) + 0.25 * value("ipo", pairs)
     total = reduced(loss(pairs), rows=6, tokens=imitated_tokens(pairs))
@@ -37,22 +29,24 @@ def test_a_sum_weighs_its_losses() -> None:
 
 @pytest.mark.parametrize("name", OVER_PAIRS)
 def test_sft_joins_pairs_on_the_chosen_completions(name: str) -> None:
-    pairs, policy_N = six_pairs()
+    pairs, policy_N = random_pairs(grad=True)
     loss = bind([("sft", {}, 0.5), (name, {}, 1.0)])
     assert loss.examples is Pairs
     assert loss.leading.name == name
     expected = 0.5 * value("sft", Demonstrations(pairs.chosen)) + value(name, pairs)
-    total = reduced(loss(pairs), rows=6, tokens=imitated_tokens(pairs))
+    output = loss(pairs, statistics_for(loss, pairs))
+    total = reduced(output, rows=6, tokens=imitated_tokens(pairs))
     assert_same_value_and_gradient(total, expected, policy_N)
-    assert {"nll_loss", "rewards/margins"} <= loss(pairs).metrics.keys()
+    assert {"nll_loss", "rewards/margins"} <= output.metrics.keys()
 
 
 @pytest.mark.parametrize("name", OVER_PAIRS)
 def test_nll_weight_adds_the_likelihood_of_the_chosen_completion(name: str) -> None:
-    pairs, policy_N = six_pairs()
+    pairs, policy_N = random_pairs(grad=True)
     expected = value(name, pairs) - 0.3 * pairs.chosen.mean.mean()
     assert_same_value_and_gradient(value(name, pairs, {"nll_weight": 0.3}), expected, policy_N)
-    metrics = bind([(name, {"nll_weight": 0.3}, 1.0)])(pairs).metrics
+    loss = bind([(name, {"nll_weight": 0.3}, 1.0)])
+    metrics = loss(pairs, statistics_for(loss, pairs)).metrics
     torch.testing.assert_close(metrics["nll_loss"], -pairs.chosen.mean.detach())
 
 
@@ -69,6 +63,20 @@ def test_what_a_sum_needs() -> None:
     assert bind([("kto", {}, 1.0)]).examples is Thumbs
     assert bind([("dpo", {}, 1.0)]).statistics == {}
     assert bind([("kto", {}, 1.0)]).statistics["kto"].completions == "mismatched"
+    assert bind([("reward", {}, 1.0)]).examples is RewardPairs
+
+
+def test_a_statistic_is_in_force_where_the_parameters_ask_for_it() -> None:
+    assert bind([("bco_pair", {}, 1.0)]).statistics == {}
+    assert bind([("bco_pair", {"reward_shift": "running"}, 1.0)]).statistics["bco_pair"].momentum == 0.9
+    assert bind([("bco", {}, 1.0)]).statistics["bco"].completions == "own"
+    assert bind([("bco", {"reward_shift": "zero"}, 1.0)]).statistics == {}
+    assert bind([("aot", {}, 1.0)]).statistics["aot"].per_example
+
+
+def test_rows_have_weights_where_no_loss_sorts_them() -> None:
+    assert bind([("dpo", {}, 1.0), ("sft", {}, 1.0)]).takes_weights
+    assert not bind([("dpo", {}, 1.0), ("aot", {}, 1.0)]).takes_weights
 
 
 def test_a_statistic_reaches_its_loss() -> None:
@@ -84,21 +92,13 @@ def test_margins_only_where_every_loss_over_pairs_has_a_place_for_them() -> None
     assert bind([("dpo", {}, 1.0), ("sft", {}, 1.0)]).takes_margin
     assert not bind([("dpo", {}, 1.0), ("ipo", {}, 1.0)]).takes_margin
     assert not bind([("sft", {}, 1.0)]).takes_margin
+    assert bind([("reward", {}, 1.0)]).takes_margin
     pairs = Pairs(*(scores([-1.0]) for _ in range(4)), margin=torch.ones(1))
     with pytest.raises(AssertionError):
         bind([("ipo", {}, 1.0)])(pairs)
-
-
-def test_losses_over_different_rows_do_not_sum() -> None:
-    (fault,) = check_losses([("dpo", {}, 1.0), ("kto", {}, 1.0)])
-    assert str(fault).startswith("loss: dpo and kto take different kinds of rows.")
-    assert len(check_losses([("sft", {}, 1.0), ("kto", {}, 1.0)])) == 1
-    assert check_losses([("sft", {}, 1.0), ("dpo", {}, 1.0), ("orpo", {}, 1.0)]) == []
 
 
 def test_all_faults_are_raised_at_once_with_their_places() -> None:
     with pytest.raises(ConfigError) as caught:
         bind([("dpo", {"betta": 1}, 0.0), ("dpi", {}, 1.0)])
     assert [fault.field for fault in caught.value.faults] == ["loss.0.betta", "loss.0.weight", "loss.1.name"]
-    assert [fault.field for fault in check_losses([])] == ["loss"]
-    assert [fault.field for fault in check_losses([("dpo", {"beta": -1}, 1.0)])] == ["loss.beta"]

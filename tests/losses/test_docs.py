@@ -1,4 +1,4 @@
-"""`docs/losses.md` says what the table of losses says."""
+"""The pages about losses say what the table and the guidance say."""
 
 from __future__ import annotations
 
@@ -8,54 +8,92 @@ from pathlib import Path
 import pytest
 import yaml
 
-from fairlead.losses.binding import check_losses
-from fairlead.losses.scores import Demonstrations, Pairs, Thumbs
-from fairlead.losses.table import IMITATION_RATES, LOSSES, PREFERENCE_RATES, allowed, parameters
+from fairlead.losses.checking import NamedLoss, check_losses
+from fairlead.losses.contract import IMITATION_RATES, PREFERENCE_RATES
+from fairlead.losses.divergences import DIVERGENCES
+from fairlead.losses.guidance import GUIDANCE
+from fairlead.losses.scores import Pairs
+from fairlead.losses.table import LOSSES, parameters
+from tests.losses.pages import DOCS, FAMILIES, PAGES
 
-PAGE = (Path(__file__).parents[2] / "docs" / "losses.md").read_text(encoding="utf-8")
-SECTIONS = dict(re.findall(r"^### `(\w+)`\n(.*?)(?=^##)", PAGE, flags=re.MULTILINE | re.DOTALL))
-ROWS = {Pairs: "pairs", Thumbs: "single completions with a label", Demonstrations: "demonstrations"}
-
-
-def facts(name: str) -> list[str]:
-    loss = LOSSES[name]
-    described = []
-    for key, default in parameters(name).items():
-        choice = allowed(name, key)
-        described.append(f"`{key}` {default} ({' or '.join(choice) if isinstance(choice, tuple) else choice})")
-    rows = ROWS[loss.examples] + (", which may carry a margin" if loss.margin else "")
-    reference = "reference" if loss.needs_reference else "no reference"
-    return [
-        f"- Equation: {loss.equation}",
-        f"- Parameters: {', '.join(described) or 'none'}",
-        f"- Rows: {rows}; {reference}; {loss.normalization} of log-probabilities",
-        f"- Source: {loss.source}",
-    ]
+LOSSES_PAGE = (DOCS / "losses.md").read_text(encoding="utf-8")
+METHODS = sorted((DOCS / "methods").glob("*.md"))
 
 
-def test_every_loss_has_a_section_in_the_order_of_the_table() -> None:
-    assert list(SECTIONS) == list(LOSSES)
-
-
-@pytest.mark.parametrize("name", LOSSES)
-def test_a_section_states_the_facts_of_the_table(name: str) -> None:
-    assert [line for line in SECTIONS[name].splitlines() if line.startswith("- ")] == facts(name)
-    assert re.search(r"^\w", SECTIONS[name], flags=re.MULTILINE), "a word on when to use it"
-
-
-def test_examples_of_configuration_are_valid() -> None:
-    examples = re.findall(r"```yaml\n(.*?)```", PAGE, flags=re.DOTALL)
-    assert len(examples) == 2
-    for example in examples:
+def named_in(page: str) -> list[list[NamedLoss]]:
+    """The losses that each example of configuration on a page asks for."""
+    found = []
+    for example in re.findall(r"```yaml\n(.*?)```", page, flags=re.DOTALL):
         losses = yaml.safe_load(example)["loss"]
-        named = [
-            (loss.pop("name"), loss.pop("weight", 1.0), loss) for loss in ([losses] if "name" in losses else losses)
-        ]
-        assert check_losses([(name, given, weight) for name, weight, given in named]) == []
+        each = [losses] if "name" in losses else losses
+        found.append([(one.pop("name"), one, one.pop("weight", 1.0)) for one in each])
+    return found
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_a_page_is_fresh(name: str) -> None:
+    assert (DOCS / name).read_text(encoding="utf-8") == PAGES[name](), "run: python -m tests.pages"
+
+
+def test_every_loss_has_a_recipe_and_no_other_has() -> None:
+    assert [path.stem for path in METHODS] == sorted(LOSSES)
+    assert re.findall(r"^### `(\w+)`$", LOSSES_PAGE, flags=re.MULTILINE) == list(LOSSES)
+
+
+def test_every_loss_has_its_guidance_in_the_order_of_the_table() -> None:
+    assert list(GUIDANCE) == list(LOSSES)
+
+
+@pytest.mark.parametrize("name", GUIDANCE)
+def test_guidance_is_made_of_sentences_and_of_parts_of_them(name: str) -> None:
+    said = GUIDANCE[name]
+    for sentence in (said.gist, said.strength, *said.elsewhere):
+        assert sentence.endswith(".")
+    for part in (said.title, said.use_when, said.not_when):
+        assert not part.endswith(".")
+    words = re.findall(r"`(\w+)`", " ".join((said.gist, said.use_when, said.not_when, said.strength)))
+    known = {key for each in LOSSES for key in parameters(each)} | LOSSES.keys() | {"margin", "running"}
+    assert set(words) <= known
+
+
+def test_every_loss_over_pairs_is_in_a_family_of_the_page_on_choosing() -> None:
+    over_pairs = {name for name, loss in LOSSES.items() if loss.examples is Pairs}
+    assert {name for name, said in GUIDANCE.items() if said.family in FAMILIES} == over_pairs
+    assert {said.family for said in GUIDANCE.values()} >= set(FAMILIES)
+
+
+@pytest.mark.parametrize("page", [DOCS / "losses.md", *METHODS], ids=lambda page: str(page.stem))
+def test_examples_of_configuration_are_valid(page: Path) -> None:
+    examples = named_in(page.read_text(encoding="utf-8"))
+    assert len(examples) == (2 if page.stem == "losses" else 1)
+    for losses in examples:
+        assert check_losses(losses) == []
+        if page.stem in LOSSES:
+            assert [name for name, _, _ in losses] == [page.stem]
+            assert all(parameters(page.stem)[key] == value for key, value in losses[0][1].items())
+
+
+@pytest.mark.parametrize("page", METHODS, ids=lambda page: str(page.stem))
+def test_links_of_a_recipe_lead_somewhere(page: Path) -> None:
+    for target in re.findall(r"\]\(([^)\s]+)\)", page.read_text(encoding="utf-8")):
+        assert (page.parent / target).resolve().is_file(), target
 
 
 def test_learning_rates_are_those_of_the_table() -> None:
-    section = PAGE.split("## Learning rates")[1].split("##")[0].replace("\n", " ")
+    section = LOSSES_PAGE.split("## Learning rates")[1].split("##")[0].replace("\n", " ")
     preference, imitation = PREFERENCE_RATES, IMITATION_RATES
     written = [float(number) for number in re.findall(r"\d+e-\d+", section)]
     assert written == [preference.full, preference.lora, imitation.full, imitation.lora]
+
+
+def test_modifiers_name_the_losses_that_take_them() -> None:
+    modifiers = LOSSES_PAGE.split("## Modifiers")[1].split("\n## ")[0]
+    parts = re.split(r"\n\n(?=\*\*)", modifiers.strip())
+    for key in ("label_smoothing", "f_divergence"):
+        (part,) = (part for part in parts if f"`{key}`" in part.splitlines()[0])
+        prose = part.partition("\n|")[0]
+        assert set(re.findall(r"`(\w+)`", prose)) & LOSSES.keys() == {
+            name for name in LOSSES if key in parameters(name)
+        }
+    listed = re.findall(r"^\| `(\w+)` \|", modifiers, re.MULTILINE)
+    assert listed == ["f_divergence", *DIVERGENCES]

@@ -1,28 +1,21 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from torch import Tensor
 
-from fairlead.losses.pairwise import CLOSEST_TO_CERTAIN, _log1mexp, _log_odds, dpo, dpop, hinge, ipo, orpo, simpo
+from fairlead.losses.pairwise import discopop, dpop, exo, hinge, ipo, ld_dpo, r_dpo
 from fairlead.losses.scores import Pairs, TokenScores
-from fairlead.losses.table import LOSSES, parameters
-from tests.losses.batches import random_batch, scores, value
-
-SMOOTHED = [name for name in LOSSES if "label_smoothing" in parameters(name)]
-WITH_MARGIN = [name for name, loss in LOSSES.items() if loss.margin]
+from fairlead.losses.table import LOSSES
+from tests.losses.batches import random_pairs, scores, value
 
 
 def token_gradient(name: str, **settings: float) -> tuple[Pairs, Tensor]:
     """A random batch of pairs, and the gradient of the loss's sum with respect to each token's log-probability."""
-    batch, policy_N = random_batch(Pairs)
-    policy_N.requires_grad_()
-    pairs = batch.examples(policy_N)
-    assert isinstance(pairs, Pairs)
+    pairs, policy_N = random_pairs(grad=True)
     LOSSES[name].function(pairs, **settings).terms[0].value.sum().backward()
     assert policy_N.grad is not None
     return pairs, policy_N.grad
@@ -60,55 +53,23 @@ def test_gradient_of_simpo_is_spread_over_the_tokens() -> None:
     torch.testing.assert_close(gradient, per_token(pairs, -slope / pairs.chosen.count, slope / pairs.rejected.count))
 
 
+def test_robust_dpo_is_dpo_on_average_over_flipped_labels() -> None:
+    pairs, _ = random_pairs()
+    flipped = Pairs(pairs.rejected, pairs.chosen, pairs.reference_rejected, pairs.reference_chosen)
+    noise = {"label_smoothing": 0.2}
+    average = 0.8 * value("dpo_robust", pairs, noise) + 0.2 * value("dpo_robust", flipped, noise)
+    torch.testing.assert_close(average, value("dpo", pairs))
+
+
+def test_robust_dpo_without_noise_is_dpo() -> None:
+    pairs, _ = random_pairs()
+    torch.testing.assert_close(value("dpo_robust", pairs, {"label_smoothing": 0.0}), value("dpo", pairs))
+
+
 def test_ipo_as_printed_takes_sums() -> None:
     pairs = Pairs(scores([-0.5, -1.0]), scores([-1.0] * 4), scores([-1.0, -1.5]), scores([-0.75] * 4))
     assert ipo(pairs, normalize="sum").terms[0].value.item() == pytest.approx((2 - 5) ** 2)
     assert ipo(pairs).terms[0].value.item() == pytest.approx((0.75 - 5) ** 2)
-
-
-def test_dpop_charges_for_a_chosen_completion_below_the_reference() -> None:
-    pairs = Pairs(scores([-1.1]), scores([-3.0]), scores([-1.0]), scores([-1.0]))  # r_w = −0.1, Δ = 1.9
-    got = dpop(pairs, beta=0.3, dpop_lambda=50.0).terms[0].value.item()
-    assert got == pytest.approx(math.log1p(math.exp(-0.3 * (1.9 - 50 * 0.1))))
-
-
-@pytest.mark.parametrize("name", SMOOTHED)
-def test_label_smoothing_mixes_both_orders(name: str) -> None:
-    batch, policy_N = random_batch(Pairs)
-    pairs = batch.examples(policy_N)
-    assert isinstance(pairs, Pairs)
-    swapped = Pairs(pairs.rejected, pairs.chosen, pairs.reference_rejected, pairs.reference_chosen)
-    free = {"gamma": 0.0} if name == "simpo" else {}  # γ keeps its side: see the next test
-    straight, flipped = value(name, pairs, free), value(name, swapped, free)
-    smoothed = value(name, pairs, {"label_smoothing": 0.3} | free)
-    torch.testing.assert_close(smoothed, 0.7 * straight + 0.3 * flipped)
-
-
-def test_label_smoothing_of_simpo_flips_the_whole_logit() -> None:
-    pairs = Pairs(scores([-1.0]), scores([-2.0]))
-    z = 2.0 * 1.0 - 0.5
-    expected = 0.9 * math.log1p(math.exp(-z)) + 0.1 * math.log1p(math.exp(z))
-    assert simpo(pairs, beta=2.0, gamma=0.5, label_smoothing=0.1).terms[0].value.item() == pytest.approx(expected)
-
-
-@pytest.mark.parametrize("name", WITH_MARGIN)
-def test_margin_moves_the_logit(name: str) -> None:
-    batch, policy_N = random_batch(Pairs)
-    plain = batch.examples(policy_N)
-    assert isinstance(plain, Pairs)
-    margin = torch.linspace(0, 2, 6, dtype=torch.float64)
-    with_margin = Pairs(plain.chosen, plain.rejected, plain.reference_chosen, plain.reference_rejected, margin=margin)
-    function = LOSSES[name].function
-    logit = -torch.log(torch.expm1(function(plain).terms[0].value))  # the inverse of −log σ
-    expected = torch.log1p(torch.exp(margin - logit))
-    torch.testing.assert_close(function(with_margin).terms[0].value, expected)
-
-
-def test_margin_under_label_smoothing() -> None:
-    pairs = Pairs(scores([-1.0]), scores([-2.0]), scores([-1.5]), scores([-1.5]), margin=torch.tensor([0.4]).double())
-    z = 0.5 * 1.0 - 0.4
-    expected = 0.9 * math.log1p(math.exp(-z)) + 0.1 * math.log1p(math.exp(z))
-    assert dpo(pairs, beta=0.5, label_smoothing=0.1).terms[0].value.item() == pytest.approx(expected)
 
 
 def test_hinge_is_zero_beyond_a_margin_of_one() -> None:
@@ -116,46 +77,50 @@ def test_hinge_is_zero_beyond_a_margin_of_one() -> None:
     assert hinge(pairs, beta=0.2).terms[0].value.item() == 0.0
 
 
-@given(st.floats(min_value=-40.0, max_value=CLOSEST_TO_CERTAIN))
-@settings(max_examples=60, deadline=None)
-def test_log1mexp_agrees_with_more_digits(x: float) -> None:
-    exact = math.log(-math.expm1(x)) if x > -1 else math.log1p(-math.exp(x))
-    assert _log1mexp(torch.tensor(x, dtype=torch.float64)).item() == pytest.approx(exact, rel=1e-12)
-    rounded = torch.tensor(x, dtype=torch.float32)
-    again = math.log(-math.expm1(rounded.item())) if x > -1 else math.log1p(-math.exp(rounded.item()))
-    assert _log1mexp(rounded).item() == pytest.approx(again, rel=2e-6)
+def test_exo_is_least_where_the_policy_holds_the_smoothed_label() -> None:
+    best = math.log(0.9 / 0.1) / 0.5  # σ(βΔ) = 1 − ε
+    pairs = Pairs(scores([-1.0 + best], grad=True), scores([-1.0]), scores([-1.0]), scores([-1.0]))
+    loss = exo(pairs, beta=0.5, label_smoothing=0.1).terms[0].value
+    (gradient,) = torch.autograd.grad(loss.sum(), pairs.chosen.logp_N)
+    assert loss.item() == pytest.approx(0.0, abs=1e-12)
+    assert gradient.item() == pytest.approx(0.0, abs=1e-12)
 
 
-def test_odds_stop_growing_next_to_certainty() -> None:
-    odds = _log_odds(scores([0.0], [-1e-8], [CLOSEST_TO_CERTAIN], [-1e-3], dtype=torch.float32)).tolist()
-    assert odds[0] == odds[1] == odds[2] > odds[3]
-    assert odds[3] == pytest.approx(math.log(math.exp(-1e-3) / -math.expm1(-1e-3)), rel=1e-6)
+@pytest.mark.parametrize("difference", [-1000.0, -2000.0, 1000.0])
+def test_discopop_where_the_plain_form_is_not_a_number(difference: float) -> None:
+    pairs = Pairs(scores([difference], grad=True), scores([0.0]), scores([0.0]), scores([0.0]))
+    loss = discopop(pairs, beta=1.0).terms[0].value
+    loss.sum().backward()
+    assert loss.item() == pytest.approx(max(0.0, -difference))
+    assert pairs.chosen.logp_N.grad is not None
+    assert pairs.chosen.logp_N.grad.item() == pytest.approx(-1.0 if difference < 0 else 0.0)
 
 
-def test_metrics_of_a_loss_with_reference() -> None:
-    chosen, rejected = scores([-1.0], [-2.0, -2.0], [-3.0]), scores([-2.0, -2.0], [-1.0], [-3.0])
-    reference = scores([-2.0], [-1.5, -1.5], [-3.0]), scores([-2.0, -2.0], [-1.0], [-3.0])
-    metrics = dpo(Pairs(chosen, rejected, *reference), beta=0.5).metrics
-    assert metrics["rewards/chosen"].tolist() == [0.5, -0.5, 0.0]
-    assert metrics["rewards/rejected"].tolist() == [0.0, 0.0, 0.0]
-    assert metrics["rewards/margins"].tolist() == [0.5, -0.5, 0.0]
-    assert metrics["rewards/accuracies"].tolist() == [1.0, 0.0, 0.5]
-    assert metrics["ranking_accuracy"].tolist() == [1.0, 0.0, 0.5]
-    assert metrics["logps/chosen"].tolist() == [-1.0, -4.0, -3.0]
-    assert metrics["logps/rejected"].tolist() == [-4.0, -1.0, -3.0]
+def test_a_longer_chosen_completion_pulls_less_in_r_dpo() -> None:
+    same = scores([-1.0]), scores([-1.0])
+    longer = scores([-1.0] * 5), scores([-1.0] * 5)
+    pairs = Pairs(longer[0], same[0], longer[1], same[1])
+    logit = 0.02 * (5 - 1)
+    assert r_dpo(pairs, length_alpha=0.02).terms[0].value.item() == pytest.approx(math.log1p(math.exp(-logit)))
 
 
-def test_metrics_of_losses_without_reference() -> None:
-    pairs = Pairs(scores([-1.0, -3.0]), scores([-3.0]))
-    assert simpo(pairs, beta=2.0).metrics["rewards/margins"].tolist() == [2.0]
-    assert orpo(pairs, beta=0.5).metrics["rewards/margins"].tolist() == [0.5]
-    assert orpo(pairs).metrics["nll_loss"].tolist() == [2.0]
+def test_ld_dpo_discounts_what_lies_beyond_the_shorter_completion() -> None:
+    pairs = Pairs(scores([-1.0, -1.0, -1.0]), scores([-2.0]), scores([-2.0, -3.0, -4.0]), scores([-1.0]))
+    # r_w: 1 for the first token, then 2 and 3; r_l = −1
+    for alpha, delta in ((0.0, 2.0), (0.5, 4.5), (1.0, 7.0)):
+        expected = math.log1p(math.exp(-0.3 * delta))
+        assert ld_dpo(pairs, beta=0.3, ld_alpha=alpha).terms[0].value.item() == pytest.approx(expected)
 
 
-def test_an_accuracy_of_nan_is_nan() -> None:
-    metrics = dpo(Pairs(scores([math.nan]), scores([-1.0]), scores([-1.0]), scores([-1.0]))).metrics
-    assert metrics["rewards/accuracies"].isnan().all()
-    assert metrics["ranking_accuracy"].isnan().all()
+def test_ld_dpo_without_discount_is_dpo() -> None:
+    pairs, _ = random_pairs()
+    torch.testing.assert_close(value("ld_dpo", pairs, {"ld_alpha": 1.0}), value("dpo", pairs))
+
+
+def test_dpop_charges_for_a_chosen_completion_below_the_reference() -> None:
+    pairs = Pairs(scores([-1.1]), scores([-3.0]), scores([-1.0]), scores([-1.0]))  # r_w = −0.1, Δ = 1.9
+    got = dpop(pairs, beta=0.3, dpop_lambda=50.0).terms[0].value.item()
+    assert got == pytest.approx(math.log1p(math.exp(-0.3 * (1.9 - 50 * 0.1))))
 
 
 def minimised_policy(preferences: list[tuple[int, int]], actions: int, tau: float) -> list[float]:
@@ -187,3 +152,9 @@ def test_ipo_bandit_with_two_actions(tau: float, best: float) -> None:
 def test_ipo_bandit_with_three_ordered_actions() -> None:
     policy = minimised_policy([(0, 1), (0, 2), (1, 2)], 3, 1.0)
     assert policy == pytest.approx([0.4484, 0.3213, 0.2302], abs=5e-5)
+
+
+def test_a_row_without_a_reference_is_a_broken_invariant() -> None:
+    pairs, _ = random_pairs()
+    with pytest.raises(AssertionError):
+        ld_dpo(replace(pairs, reference_chosen=None))

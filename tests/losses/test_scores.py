@@ -3,8 +3,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from fairlead.losses.scores import Pairs, Thumbs, TokenScores
-from tests.losses.batches import scores
+from fairlead.losses.scores import Demonstrations, Pairs, Thumbs, TokenScores, token_places
+from tests.losses.batches import random_batch, scores
 
 
 def test_total_mean_and_count() -> None:
@@ -18,6 +18,26 @@ def test_select_takes_whole_completions_in_the_order_asked() -> None:
     chosen = scores([-1.0, -2.0], [-3.0], [-4.0, -5.0, -6.0]).select(torch.tensor([2, 0, 2]))
     assert chosen.count.tolist() == [3, 2, 3]
     assert chosen.logp_N.tolist() == [-4, -5, -6, -1, -2, -4, -5, -6]
+
+
+def test_sums_are_those_of_padded_rows() -> None:
+    batch, policy_N = random_batch(Demonstrations)
+    completion = TokenScores(policy_N, batch.count_C)
+    padded = torch.nn.utils.rnn.pad_sequence(policy_N.split(batch.count_C.tolist()), batch_first=True)
+    torch.testing.assert_close(completion.total, padded.sum(1))
+    torch.testing.assert_close(completion.mean, padded.sum(1) / completion.count)
+
+
+def test_places_of_tokens_count_from_the_start_of_their_completion() -> None:
+    assert token_places(torch.tensor([3, 1, 2])).tolist() == [0, 1, 2, 0, 0, 1]
+
+
+def test_select_takes_the_column_along() -> None:
+    given = TokenScores(torch.tensor([-1.0, -2.0, -3.0]), torch.tensor([2, 1]), torch.tensor([0.1, 0.2, 0.3]))
+    column = given.select(torch.tensor([1, 0])).log_sum_sq_probs_N
+    assert column is not None
+    assert column.tolist() == pytest.approx([0.3, 0.1, 0.2])
+    assert scores([-1.0]).select(torch.tensor([0])).log_sum_sq_probs_N is None
 
 
 def test_half_precision_is_summed_in_float32() -> None:

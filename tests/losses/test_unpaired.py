@@ -4,7 +4,8 @@ import pytest
 import torch
 
 from fairlead.losses.scores import Thumbs
-from fairlead.losses.unpaired import kto, mismatched_kl
+from fairlead.losses.table import LOSSES
+from fairlead.losses.unpaired import apo_zero_unpaired, bco, kto, mean_log_ratio_of_labels, mismatched_kl
 from tests.losses.batches import random_batch, scores
 
 
@@ -54,3 +55,48 @@ def test_labels_are_booleans() -> None:
     thumbs = Thumbs(scores([-1.0]), torch.tensor([-1]), scores([-2.0]))
     with pytest.raises(AssertionError, match="boolean"):
         kto(thumbs, statistic=torch.tensor(0.0))
+
+
+def thumbs(ratios: list[float], labels: list[bool], *, grad: bool = False) -> Thumbs:
+    """Single tokens with these log-ratios."""
+    return Thumbs(
+        scores(*([ratio] for ratio in ratios), grad=grad), torch.tensor(labels), scores(*([0.0] for _ in ratios))
+    )
+
+
+def test_bco_is_a_classifier_with_a_threshold() -> None:
+    given = thumbs([4.0, 2.0], [True, False])
+    values = bco(given, statistic=torch.tensor(3.0), beta=0.2).terms[0].value
+    expected = -torch.nn.functional.logsigmoid(torch.tensor([0.2, 0.2], dtype=torch.float64))
+    torch.testing.assert_close(values, expected)
+    plain = bco(thumbs([1.0, -1.0], [True, False]), statistic=None, beta=0.2, reward_shift="zero").terms[0].value
+    torch.testing.assert_close(plain, expected)
+    with pytest.raises(AssertionError, match="running mean"):
+        bco(given, statistic=None)
+
+
+def test_the_threshold_of_bco_lies_midway_between_the_labels() -> None:
+    given = thumbs([1.0, 2.0, 3.0, -4.0], [True, True, True, False], grad=True)
+    midway = mean_log_ratio_of_labels(given)
+    assert midway.item() == pytest.approx((2.0 - 4.0) / 2)
+    assert not midway.requires_grad
+    assert mean_log_ratio_of_labels(thumbs([1.0, 2.0], [True, True])).item() == pytest.approx(1.5)
+    assert mean_log_ratio_of_labels(thumbs([-1.0], [False])).item() == pytest.approx(-1.0)
+
+
+def test_unpaired_apo_is_kto_counting_from_zero() -> None:
+    batch, policy_N = random_batch(Thumbs)
+    given = batch.examples(policy_N)
+    assert isinstance(given, Thumbs)
+    weights = {"beta": 0.3, "desirable_weight": 1.5, "undesirable_weight": 0.5}
+    from_zero = kto(given, statistic=torch.tensor(0.0), **weights)
+    torch.testing.assert_close(apo_zero_unpaired(given, **weights).terms[0].value, from_zero.terms[0].value)
+
+
+@pytest.mark.parametrize("name", ["kto", "bco", "apo_zero_unpaired"])
+def test_weights_are_by_label(name: str) -> None:
+    given = thumbs([0.3, 0.3, -0.2], [True, False, True])
+    keywords = {} if name == "apo_zero_unpaired" else {"statistic": torch.tensor(0.1)}
+    plain = LOSSES[name].function(given, **keywords).terms[0].value
+    weighted = LOSSES[name].function(given, **keywords, desirable_weight=2.0, undesirable_weight=0.5).terms[0].value
+    torch.testing.assert_close(weighted, plain * torch.tensor([2.0, 0.5, 2.0]))

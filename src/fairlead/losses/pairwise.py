@@ -1,34 +1,61 @@
-"""Losses over preference pairs: pure functions of log-probabilities.
+"""Losses over preference pairs that compare the log-ratio of the chosen with that of the rejected completion.
 
-Notation: w chosen, l rejected; r = total_policy − total_reference; Δ = r_w − r_l; a bar or `mean` is per trained
-token; σ the logistic function; ε label smoothing; m the row's margin. Each function takes P pairs and gives one term
-of [P] values; `fairlead.losses.table` says what each needs and accepts.
+Notation, here and in the other modules of losses over pairs: w chosen, l rejected; r = total_policy −
+total_reference; Δ = r_w − r_l; a bar or `mean` is per trained token; σ the logistic function; ε label smoothing; m the
+row's margin. Each function takes P pairs and gives one term of [P] values; `fairlead.losses.table` says what each
+needs and accepts.
+
+Where a function takes `f_divergence`, r is replaced by the score of `fairlead.losses.divergences`.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from fairlead.losses.scores import LossOutput, Pairs, Term, TokenScores
-from fairlead.losses.supervised import negative_log_likelihood
+from fairlead.losses.divergences import divergence_delta
+from fairlead.losses.logits import hinged, less_margin, logistic, smoothed
+from fairlead.losses.metrics import implicit_reward_metrics
+from fairlead.losses.scores import LossOutput, Pairs, Term, TokenScores, token_places
 
-CLOSEST_TO_CERTAIN = -1e-6
-"""Largest token-mean log-probability whose odds are taken: above it odds and their gradient overflow float32."""
 
-
-def dpo(pairs: Pairs, *, beta: float = 0.1, label_smoothing: float = 0.0) -> LossOutput:
+def dpo(
+    pairs: Pairs,
+    *,
+    beta: float = 0.1,
+    label_smoothing: float = 0.0,
+    f_divergence: str = "reverse_kl",
+    divergence_alpha: float = 0.5,
+) -> LossOutput:
     """Direct preference optimisation: the logistic loss on β·Δ.
 
     Rafailov et al. 2023 (arXiv:2305.18290), eq. 7; with label smoothing it is conservative DPO (Mitchell 2023).
     """
-    logit = _less_margin(beta * pairs.delta, pairs)
-    value = _smoothed(_logistic, logit, label_smoothing)  # eq. 7: −(1−ε)·log σ(βΔ − m) − ε·log σ(m − βΔ)
-    return LossOutput((Term(value),), _implicit_reward_metrics(pairs, beta))
+    logit = less_margin(beta * divergence_delta(pairs, f_divergence, divergence_alpha), pairs)
+    value = smoothed(logistic, logit, label_smoothing)  # eq. 7: −(1−ε)·log σ(βΔ − m) − ε·log σ(m − βΔ)
+    return LossOutput((Term(value),), implicit_reward_metrics(pairs, beta))
+
+
+def dpo_robust(
+    pairs: Pairs,
+    *,
+    beta: float = 0.1,
+    label_smoothing: float = 0.1,
+    f_divergence: str = "reverse_kl",
+    divergence_alpha: float = 0.5,
+) -> LossOutput:
+    """Robust DPO: an unbiased estimate of DPO's loss when a share ε of the preferences is the wrong way round.
+
+    It has no lower bound: pairs that disagree with the policy are pushed down. Chowdhury, Kini and Natarajan 2024
+    (arXiv:2403.00409).
+    """
+    logit = less_margin(beta * divergence_delta(pairs, f_divergence, divergence_alpha), pairs)
+    # [−(1−ε)·log σ(βΔ − m) + ε·log σ(m − βΔ)] / (1 − 2ε)
+    value = (1 - label_smoothing) * logistic(logit) - label_smoothing * logistic(-logit)
+    return LossOutput((Term(value / (1 - 2 * label_smoothing)),), implicit_reward_metrics(pairs, beta))
 
 
 def ipo(pairs: Pairs, *, beta: float = 0.1, normalize: str = "mean") -> LossOutput:
@@ -39,17 +66,66 @@ def ipo(pairs: Pairs, *, beta: float = 0.1, normalize: str = "mean") -> LossOutp
     """
     difference = pairs.mean_delta if normalize == "mean" else pairs.delta
     value = (difference - 1 / (2 * beta)) ** 2  # eq. 17: (Δ̄ − 1/(2τ))²
-    return LossOutput((Term(value),), _implicit_reward_metrics(pairs, beta))
+    return LossOutput((Term(value),), implicit_reward_metrics(pairs, beta))
 
 
-def hinge(pairs: Pairs, *, beta: float = 0.1, label_smoothing: float = 0.0) -> LossOutput:
+def hinge(
+    pairs: Pairs,
+    *,
+    beta: float = 0.1,
+    label_smoothing: float = 0.0,
+    f_divergence: str = "reverse_kl",
+    divergence_alpha: float = 0.5,
+) -> LossOutput:
     """The hinge loss on β·Δ: zero once the reward margin is 1.
 
     SLiC's loss (Zhao et al. 2023, arXiv:2305.10425) on the implicit reward, as in RSO (Liu et al. 2023,
     arXiv:2309.06657, where it is called hinge-norm).
     """
-    value = _smoothed(_hinge, beta * pairs.delta, label_smoothing)  # max(0, 1 − βΔ)
-    return LossOutput((Term(value),), _implicit_reward_metrics(pairs, beta))
+    logit = beta * divergence_delta(pairs, f_divergence, divergence_alpha)
+    value = smoothed(hinged, logit, label_smoothing)  # max(0, 1 − βΔ)
+    return LossOutput((Term(value),), implicit_reward_metrics(pairs, beta))
+
+
+def exo(
+    pairs: Pairs,
+    *,
+    beta: float = 0.1,
+    label_smoothing: float = 1e-3,
+    f_divergence: str = "reverse_kl",
+    divergence_alpha: float = 0.5,
+) -> LossOutput:
+    """Efficient exact optimisation: the reverse KL from the policy's preference q = σ(βΔ) to the label's, (1−ε, ε).
+
+    `label_smoothing` is that ε and must be above 0, for the divergence from a certain label is infinite. Ji et al.
+    2024 (arXiv:2402.00856), eq. 16.
+    """
+    logit = beta * divergence_delta(pairs, f_divergence, divergence_alpha)
+    # eq. 16: q·log(q/(1−ε)) + (1−q)·log((1−q)/ε)
+    agree = torch.sigmoid(logit) * (F.logsigmoid(logit) - math.log1p(-label_smoothing))
+    disagree = torch.sigmoid(-logit) * (F.logsigmoid(-logit) - math.log(label_smoothing))
+    return LossOutput((Term(agree + disagree),), implicit_reward_metrics(pairs, beta))
+
+
+def discopop(
+    pairs: Pairs,
+    *,
+    beta: float = 0.05,
+    discopop_tau: float = 0.05,
+    f_divergence: str = "reverse_kl",
+    divergence_alpha: float = 0.5,
+) -> LossOutput:
+    """DiscoPOP: a blend of the logistic and the exponential loss on β·Δ, weighed by s = σ(βΔ/t).
+
+    `discopop_tau` is t, the temperature of the blend; above 1 the exponential would outgrow its weight. Lu et al. 2024
+    (arXiv:2406.08414), eq. 5.
+    """
+    logit = beta * divergence_delta(pairs, f_divergence, divergence_alpha)
+    # eq. 5: (1−s)·(−log σ(βΔ)) + s·e^(−βΔ), its products taken in logarithms: s·e^(−βΔ) is 0·∞ at βΔ = −1000
+    value = (
+        F.logsigmoid(-logit / discopop_tau).exp() * logistic(logit) + (F.logsigmoid(logit / discopop_tau) - logit).exp()
+    )
+    return LossOutput((Term(value),), implicit_reward_metrics(pairs, beta))
 
 
 def dpo_norm(pairs: Pairs, *, beta: float = 2.0, label_smoothing: float = 0.0) -> LossOutput:
@@ -57,9 +133,49 @@ def dpo_norm(pairs: Pairs, *, beta: float = 2.0, label_smoothing: float = 0.0) -
 
     Lambert et al. 2024 (Tülu 3, arXiv:2411.15124).
     """
-    logit = _less_margin(beta * pairs.mean_delta, pairs)
-    value = _smoothed(_logistic, logit, label_smoothing)  # −log σ(β(r_w/count_w − r_l/count_l) − m)
-    return LossOutput((Term(value),), _implicit_reward_metrics(pairs, beta))
+    logit = less_margin(beta * pairs.mean_delta, pairs)
+    value = smoothed(logistic, logit, label_smoothing)  # −log σ(β(r_w/count_w − r_l/count_l) − m)
+    return LossOutput((Term(value),), implicit_reward_metrics(pairs, beta))
+
+
+def r_dpo(
+    pairs: Pairs,
+    *,
+    beta: float = 0.1,
+    length_alpha: float = 0.005,
+    f_divergence: str = "reverse_kl",
+    divergence_alpha: float = 0.5,
+) -> LossOutput:
+    """Length-regularised DPO: a pair whose chosen completion is longer is held to be won already, and pulls less.
+
+    `length_alpha` is the paper's α, per token of difference. Park et al. 2024 (arXiv:2403.19159).
+    """
+    delta = divergence_delta(pairs, f_divergence, divergence_alpha)
+    longer = (pairs.chosen.count - pairs.rejected.count).to(delta.dtype)
+    value = logistic(less_margin(beta * delta + length_alpha * longer, pairs))  # −log σ(βΔ + α(count_w − count_l) − m)
+    return LossOutput((Term(value),), implicit_reward_metrics(pairs, beta))
+
+
+def ld_dpo(pairs: Pairs, *, beta: float = 0.1, ld_alpha: float = 0.5) -> LossOutput:
+    """Length-desensitised DPO: tokens beyond the shorter completion's length count α times.
+
+    `ld_alpha` is the paper's α: 1 is DPO, 0 ignores the surplus of the longer completion. Liu et al. 2024
+    (arXiv:2409.06411).
+    """
+    assert pairs.reference_chosen is not None
+    assert pairs.reference_rejected is not None
+    shared = torch.minimum(pairs.chosen.count, pairs.rejected.count)
+    chosen = _discounted_log_ratio(pairs.chosen, pairs.reference_chosen, shared, ld_alpha)
+    rejected = _discounted_log_ratio(pairs.rejected, pairs.reference_rejected, shared, ld_alpha)
+    value = logistic(less_margin(beta * (chosen - rejected), pairs))
+    return LossOutput((Term(value),), implicit_reward_metrics(pairs, beta))
+
+
+def _discounted_log_ratio(policy: TokenScores, reference: TokenScores, shared_C: Tensor, alpha: float) -> Tensor:
+    """The log-ratio of the first `shared_C` tokens of each completion, and α times that of the rest, [C]."""
+    ratio_N = policy.token_log_ratio(reference)
+    beyond_N = token_places(policy.count) >= torch.repeat_interleave(shared_C, policy.count)
+    return TokenScores(torch.where(beyond_N, alpha * ratio_N, ratio_N), policy.count).total
 
 
 def dpop(pairs: Pairs, *, beta: float = 0.3, dpop_lambda: float = 50.0) -> LossOutput:
@@ -68,87 +184,5 @@ def dpop(pairs: Pairs, *, beta: float = 0.3, dpop_lambda: float = 50.0) -> LossO
     `dpop_lambda` is the paper's λ. Pal et al. 2024 (Smaug, arXiv:2402.13228).
     """
     penalty = dpop_lambda * F.relu(-pairs.log_ratio_chosen)
-    logit = _less_margin(beta * (pairs.delta - penalty), pairs)
-    value = _logistic(logit)  # −log σ(β(Δ − λ·max(0, −r_w)) − m)
-    return LossOutput((Term(value),), _implicit_reward_metrics(pairs, beta))
-
-
-def simpo(pairs: Pairs, *, beta: float = 2.0, gamma: float = 1.0, label_smoothing: float = 0.0) -> LossOutput:
-    """Simple preference optimisation: the logistic loss on token-mean log-probabilities beyond a target margin.
-
-    `gamma` is the paper's γ, in units of the reward (not the ratio γ/β); no reference. Label smoothing flips the sign
-    of the whole logit, γ included. Meng, Xia and Chen 2024 (arXiv:2405.14734), eq. 6.
-    """
-    chosen, rejected = beta * pairs.chosen.mean, beta * pairs.rejected.mean
-    logit = _less_margin(chosen - rejected - gamma, pairs)
-    value = _smoothed(_logistic, logit, label_smoothing)  # eq. 6: −log σ(β(mean_w − mean_l) − γ − m)
-    return LossOutput((Term(value),), _pair_metrics(pairs, chosen, rejected))
-
-
-def orpo(pairs: Pairs, *, beta: float = 0.1) -> LossOutput:
-    """Odds-ratio preference optimisation: imitate the chosen completion, and raise its odds over the rejected one's.
-
-    `beta` is the paper's λ; no reference. Odds are those of the token-mean probability; above
-    `CLOSEST_TO_CERTAIN` they stop growing. Hong, Lee and Thorne 2024 (arXiv:2403.07691), eqs. 6 and 7.
-    """
-    log_odds_ratio = _log_odds(pairs.chosen) - _log_odds(pairs.rejected)
-    nll = negative_log_likelihood(pairs.chosen)
-    value = nll + beta * _logistic(log_odds_ratio)  # eq. 6: −mean_w − λ·log σ(log_odds_w − log_odds_l)
-    metrics = _pair_metrics(pairs, beta * pairs.chosen.mean, beta * pairs.rejected.mean)
-    return LossOutput((Term(value),), metrics | {"nll_loss": nll.detach()})
-
-
-def _logistic(logit: Tensor) -> Tensor:
-    return -F.logsigmoid(logit)
-
-
-def _hinge(logit: Tensor) -> Tensor:
-    return F.relu(1 - logit)
-
-
-def _smoothed(loss: Callable[[Tensor], Tensor], logit: Tensor, label_smoothing: float) -> Tensor:
-    """(1−ε)·L(z) + ε·L(−z): the expected loss when a share ε of the preferences is the wrong way round."""
-    if label_smoothing == 0:
-        return loss(logit)
-    return (1 - label_smoothing) * loss(logit) + label_smoothing * loss(-logit)
-
-
-def _less_margin(logit: Tensor, pairs: Pairs) -> Tensor:
-    """z − m: how much better a row says its chosen completion is (ODPO; Amini et al. 2024, arXiv:2402.10571)."""
-    return logit if pairs.margin is None else logit - pairs.margin
-
-
-def _log_odds(completion: TokenScores) -> Tensor:
-    """log(p / (1 − p)) with p = exp(mean), [C]."""
-    mean = completion.mean.clamp(max=CLOSEST_TO_CERTAIN)
-    return mean - _log1mexp(mean)
-
-
-def _log1mexp(x: Tensor) -> Tensor:
-    """log(1 − eˣ) for x < 0, without cancellation on either side of −log 2 (Mächler 2012, eq. 7)."""
-    return torch.where(x > -math.log(2), torch.log(-torch.expm1(x)), torch.log1p(-torch.exp(x)))
-
-
-def _implicit_reward_metrics(pairs: Pairs, beta: float) -> dict[str, Tensor]:
-    """The usual curves of a loss with a reference: rewards are β·r, whatever the loss normalises by."""
-    return _pair_metrics(pairs, beta * pairs.log_ratio_chosen, beta * pairs.log_ratio_rejected)
-
-
-@torch.no_grad()
-def _pair_metrics(pairs: Pairs, chosen_reward: Tensor, rejected_reward: Tensor) -> dict[str, Tensor]:
-    margin = chosen_reward - rejected_reward
-    return {
-        "rewards/chosen": chosen_reward.detach(),
-        "rewards/rejected": rejected_reward.detach(),
-        "rewards/margins": margin,
-        "rewards/accuracies": _share_positive(margin),
-        "ranking_accuracy": _share_positive(pairs.chosen.mean - pairs.rejected.mean),
-        "logps/chosen": pairs.chosen.total,
-        "logps/rejected": pairs.rejected.total,
-    }
-
-
-def _share_positive(difference: Tensor) -> Tensor:
-    """1 where positive, 0 where negative, ½ at a tie; NaN stays NaN, which a comparison would show as 0."""
-    share = torch.heaviside(difference, difference.new_tensor(0.5))
-    return torch.where(difference.isnan(), difference, share)
+    value = logistic(less_margin(beta * (pairs.delta - penalty), pairs))  # −log σ(β(Δ − λ·max(0, −r_w)) − m)
+    return LossOutput((Term(value),), implicit_reward_metrics(pairs, beta))

@@ -13,8 +13,15 @@ import torch
 from torch import Tensor
 
 
-def _at_least_float32(values: Tensor) -> Tensor:
+def at_least_float32(values: Tensor) -> Tensor:
+    """The values in float32, or in float64 where they are."""
     return values if values.dtype == torch.float64 else values.float()
+
+
+def token_places(count_C: Tensor) -> Tensor:
+    """The place of each token within its completion, from 0, for completions of these lengths laid end to end, [N]."""
+    place = torch.arange(int(count_C.sum()), device=count_C.device)
+    return place - torch.repeat_interleave(count_C.cumsum(0) - count_C, count_C)
 
 
 @dataclass(frozen=True)
@@ -22,18 +29,20 @@ class TokenScores:
     """Log-probabilities, in nats, of the trained tokens of C completions.
 
     `logp_N` holds log π(y_t | x, y_<t) for every trained token, completion after completion; `count_C` says how many
-    trained tokens each completion has (from the mask, never from values; at least 1).
+    trained tokens each completion has (from the mask, never from values; at least 1). `log_sum_sq_probs_N` is
+    log Σ_v p_v² over the vocabulary at each of them, without gradient, where a loss asks for that column.
 
     Reductions are computed at each use, not kept: one first read under `no_grad` would lose its gradient for all.
     """
 
     logp_N: Tensor
     count_C: Tensor
+    log_sum_sq_probs_N: Tensor | None = None
 
     @property
     def total(self) -> Tensor:
         """Sum of the token log-probabilities of each completion, [C], in float32 or better."""
-        return torch.segment_reduce(_at_least_float32(self.logp_N), "sum", lengths=self.count_C, unsafe=True)
+        return torch.segment_reduce(at_least_float32(self.logp_N), "sum", lengths=self.count_C, unsafe=True)
 
     @property
     def mean(self) -> Tensor:
@@ -46,9 +55,12 @@ class TokenScores:
         Summed over per-token differences: they are small, so that a long completion loses no digits to cancellation,
         and r is exactly 0 where policy and reference agree.
         """
+        return TokenScores(self.token_log_ratio(reference), self.count_C).total
+
+    def token_log_ratio(self, reference: TokenScores) -> Tensor:
+        """log π_policy − log π_reference of every token, [N], in float32 or better."""
         assert self.logp_N.shape == reference.logp_N.shape, "policy and reference scored different tokens"
-        difference_N = _at_least_float32(self.logp_N) - _at_least_float32(reference.logp_N)
-        return TokenScores(difference_N, self.count_C).total
+        return at_least_float32(self.logp_N) - at_least_float32(reference.logp_N)
 
     @property
     def count(self) -> Tensor:
@@ -59,9 +71,9 @@ class TokenScores:
         """The scores of the named completions (int64 indices, [K]), in that order."""
         starts = self.count_C.cumsum(0) - self.count_C
         count_K = self.count_C[completions]
-        within = torch.arange(int(count_K.sum()), device=count_K.device)
-        within = within - torch.repeat_interleave(count_K.cumsum(0) - count_K, count_K)
-        return TokenScores(self.logp_N[torch.repeat_interleave(starts[completions], count_K) + within], count_K)
+        chosen = torch.repeat_interleave(starts[completions], count_K) + token_places(count_K)
+        column = self.log_sum_sq_probs_N
+        return TokenScores(self.logp_N[chosen], count_K, None if column is None else column[chosen])
 
 
 @dataclass(frozen=True)
@@ -119,7 +131,16 @@ class Demonstrations:
     completion: TokenScores
 
 
-Examples = Pairs | Thumbs | Demonstrations
+@dataclass(frozen=True)
+class RewardPairs:
+    """P preference pairs as a reward model scores them: a scalar for each completion, [P]; `margin` is [P] or None."""
+
+    chosen: Tensor
+    rejected: Tensor
+    margin: Tensor | None = None
+
+
+Examples = Pairs | Thumbs | Demonstrations | RewardPairs
 Denominator = Literal["examples", "tokens"]
 
 

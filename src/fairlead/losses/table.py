@@ -6,101 +6,58 @@ range in the row.
 
 from __future__ import annotations
 
-import difflib
 import inspect
-import math
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
 from types import MappingProxyType
-from typing import Any, Literal
 
-from torch import Tensor
-
-from fairlead.errors import Fault
-from fairlead.losses.pairwise import dpo, dpo_norm, dpop, hinge, ipo, orpo, simpo
-from fairlead.losses.scores import Demonstrations, Examples, LossOutput, Pairs, Thumbs, TokenScores
+from fairlead.losses.anchored import apo_down, apo_zero, bco_pair, cal_dpo, mean_log_ratio_of_pairs, nca, sppo
+from fairlead.losses.contract import (
+    ANY,
+    IMITATION_RATES,
+    Choice,
+    LearningRates,
+    Loss,
+    Parameter,
+    Range,
+    Statistic,
+)
+from fairlead.losses.divergences import DIVERGENCES
+from fairlead.losses.pairwise import discopop, dpo, dpo_norm, dpo_robust, dpop, exo, hinge, ipo, ld_dpo, r_dpo
+from fairlead.losses.reference_free import alpha_po, cpo, orpo, simpo
+from fairlead.losses.reward_model import reward
+from fairlead.losses.scores import Demonstrations, Pairs, RewardPairs, Thumbs
 from fairlead.losses.supervised import sft
-from fairlead.losses.unpaired import kto, mismatched_kl
-
-Parameter = float | str
-
-NLL_WEIGHT = "nll_weight"
-"""Parameter of every loss over pairs: adds −nll_weight · mean_w, the NLL per token of the chosen completion."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Range:
-    """The numbers a parameter may take; an end is part of the range unless it is `open`."""
-
-    low: float
-    high: float = math.inf
-    low_open: bool = False
-    high_open: bool = False
-
-    def __contains__(self, value: float) -> bool:
-        above = value > self.low if self.low_open else value >= self.low
-        return above and (value < self.high if self.high_open else value <= self.high)
-
-    def __str__(self) -> str:
-        low = f"above {self.low:g}" if self.low_open else f"at least {self.low:g}"
-        if self.high == math.inf:
-            return low
-        return f"{low} and {'below' if self.high_open else 'at most'} {self.high:g}"
-
+from fairlead.losses.transport import aot, aot_unpaired, partners_of_equal_rank, reference_of_equal_rank
+from fairlead.losses.unpaired import apo_zero_unpaired, bco, kto, mean_log_ratio_of_labels, mismatched_kl
 
 POSITIVE = Range(low=0, low_open=True)
 NOT_NEGATIVE = Range(low=0)
 NOISE_RATE = Range(low=0, high=0.5, high_open=True)
 
+F_DIVERGENCE: Mapping[str, Choice] = {
+    "f_divergence": DIVERGENCES,
+    "divergence_alpha": Range(low=0, high=1, low_open=True),
+}
+REWARD_SHIFT: Mapping[str, Choice] = {"reward_shift": ("zero", "running")}
+LABEL_WEIGHTS: Mapping[str, Choice] = {"desirable_weight": NOT_NEGATIVE, "undesirable_weight": NOT_NEGATIVE}
 
-@dataclass(frozen=True, kw_only=True)
-class Statistic:
-    """What a loss needs to know of the whole batch before any of its gradients.
+LOW_RATES = LearningRates(full=5e-7, lora=5e-6, usual_full=Range(low=3e-7, high=1e-6))
+"""Of the papers of SimPO, Tülu 3 and SPPO."""
+CPO_RATES = LearningRates(full=1e-6, lora=1e-4, usual_full=Range(low=5e-7, high=5e-6))
+"""The adapter's is of the authors' own runs, which train adapters only."""
+ORPO_RATES = LearningRates(full=8e-6, lora=8e-5, usual_full=Range(low=1e-6, high=2e-5))
+"""Of the paper: higher than for other preferences, as most of it is imitation."""
+KTO_RATES = LearningRates(full=5e-6, lora=5e-5, usual_full=Range(low=5e-7, high=5e-6))
+"""Of the authors: its gradients are smaller than those of DPO."""
+REWARD_RATES = LearningRates(full=1e-5, lora=1e-4, usual_full=None)
 
-    The training loop scores the named completions of the whole batch without gradient, under policy and reference,
-    and hands `compute` both, concatenated over micro-batches and ranks; its result is the keyword `statistic` of the
-    loss. `mismatched` completions are those of other rows, each hung off the row's own prompt, one per row.
-    """
+SHIFT_MOMENTUM = 0.9
+"""Of the running mean of BCO's rewards: that of some ten steps."""
 
-    completions: str
-    compute: Callable[[TokenScores, TokenScores], Tensor]
-
-
-@dataclass(frozen=True, kw_only=True)
-class LearningRates:
-    """Default peak learning rates, and the range usual for full fine-tuning (None where there is no advice)."""
-
-    full: float
-    lora: float
-    usual_full: Range | None
-
-
-PREFERENCE_RATES = LearningRates(full=1e-6, lora=1e-5, usual_full=Range(low=5e-7, high=5e-6))
-IMITATION_RATES = LearningRates(full=2e-5, lora=2e-4, usual_full=None)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Loss:
-    """One row of the table.
-
-    `function` takes `examples` (of the class named here) and keyword parameters; `ranges` says what each may be: a
-    range of numbers, or the words allowed. `normalization` is what the loss takes log-probabilities over: their sum
-    over a completion, or their mean per token. `margin` says whether rows may carry a margin. `best_metric` is the
-    held-out metric that picks the best checkpoint; its direction is in `fairlead.runs.metrics`.
-    """
-
-    function: Callable[..., LossOutput]
-    examples: type[Examples]
-    needs_reference: bool
-    normalization: Literal["sum", "mean"]
-    equation: str
-    source: str
-    ranges: Mapping[str, Range | tuple[str, ...]]
-    statistic: Statistic | None = None
-    margin: bool = False
-    learning_rates: LearningRates = PREFERENCE_RATES
-    best_metric: str = "rewards/accuracies"
-
+NLL_WEIGHT = "nll_weight"
+"""Parameter of every loss over pairs: adds −nll_weight · mean_w, the NLL per token of the chosen completion."""
+WPO = "wpo"
+"""Parameter of every loss over pairs whose rows may have weights: weighs each by how much it is the policy's own."""
 
 LOSSES: Mapping[str, Loss] = MappingProxyType(
     {
@@ -122,7 +79,17 @@ LOSSES: Mapping[str, Loss] = MappingProxyType(
             normalization="sum",
             equation="−(1−ε)·log σ(βΔ) − ε·log σ(−βΔ)",
             source="Rafailov et al. 2023 (arXiv:2305.18290), eq. 7; ε: Mitchell 2023",
-            ranges={"beta": POSITIVE, "label_smoothing": NOISE_RATE},
+            ranges={"beta": POSITIVE, "label_smoothing": NOISE_RATE, **F_DIVERGENCE},
+            margin=True,
+        ),
+        "dpo_robust": Loss(
+            function=dpo_robust,
+            examples=Pairs,
+            needs_reference=True,
+            normalization="sum",
+            equation="[−(1−ε)·log σ(βΔ) + ε·log σ(−βΔ)] / (1−2ε)",
+            source="Chowdhury, Kini and Natarajan 2024 (arXiv:2403.00409)",
+            ranges={"beta": POSITIVE, "label_smoothing": NOISE_RATE, **F_DIVERGENCE},
             margin=True,
         ),
         "ipo": Loss(
@@ -141,7 +108,29 @@ LOSSES: Mapping[str, Loss] = MappingProxyType(
             normalization="sum",
             equation="(1−ε)·max(0, 1 − βΔ) + ε·max(0, 1 + βΔ)",
             source="SLiC: Zhao et al. 2023 (arXiv:2305.10425); RSO: Liu et al. 2023 (arXiv:2309.06657)",
-            ranges={"beta": POSITIVE, "label_smoothing": NOISE_RATE},
+            ranges={"beta": POSITIVE, "label_smoothing": NOISE_RATE, **F_DIVERGENCE},
+        ),
+        "exo": Loss(
+            function=exo,
+            examples=Pairs,
+            needs_reference=True,
+            normalization="sum",
+            equation="q·log(q/(1−ε)) + (1−q)·log((1−q)/ε), q = σ(βΔ)",
+            source="Ji et al. 2024 (arXiv:2402.00856), eq. 16",
+            ranges={
+                "beta": POSITIVE,
+                "label_smoothing": Range(low=0, high=0.5, low_open=True, high_open=True),
+                **F_DIVERGENCE,
+            },
+        ),
+        "discopop": Loss(
+            function=discopop,
+            examples=Pairs,
+            needs_reference=True,
+            normalization="sum",
+            equation="(1−s)·(−log σ(βΔ)) + s·e^(−βΔ), s = σ(βΔ/t)",
+            source="Lu et al. 2024 (arXiv:2406.08414), eq. 5",
+            ranges={"beta": POSITIVE, "discopop_tau": Range(low=0, high=1, low_open=True), **F_DIVERGENCE},
         ),
         "dpo_norm": Loss(
             function=dpo_norm,
@@ -151,6 +140,27 @@ LOSSES: Mapping[str, Loss] = MappingProxyType(
             equation="−(1−ε)·log σ(βΔ̄) − ε·log σ(−βΔ̄)",
             source="Tülu 3: Lambert et al. 2024 (arXiv:2411.15124)",
             ranges={"beta": POSITIVE, "label_smoothing": NOISE_RATE},
+            margin=True,
+            learning_rates=LOW_RATES,
+        ),
+        "r_dpo": Loss(
+            function=r_dpo,
+            examples=Pairs,
+            needs_reference=True,
+            normalization="sum",
+            equation="−log σ(βΔ + α·(count_w − count_l))",
+            source="Park et al. 2024 (arXiv:2403.19159)",
+            ranges={"beta": POSITIVE, "length_alpha": NOT_NEGATIVE, **F_DIVERGENCE},
+            margin=True,
+        ),
+        "ld_dpo": Loss(
+            function=ld_dpo,
+            examples=Pairs,
+            needs_reference=True,
+            normalization="sum",
+            equation="−log σ(βΔ′), Δ′ as Δ with log-ratios beyond the first min(count_w, count_l) tokens times α",
+            source="Liu et al. 2024 (arXiv:2409.06411)",
+            ranges={"beta": POSITIVE, "ld_alpha": Range(low=0, high=1)},
             margin=True,
         ),
         "dpop": Loss(
@@ -163,6 +173,86 @@ LOSSES: Mapping[str, Loss] = MappingProxyType(
             ranges={"beta": POSITIVE, "dpop_lambda": NOT_NEGATIVE},
             margin=True,
         ),
+        "nca": Loss(
+            function=nca,
+            examples=Pairs,
+            needs_reference=True,
+            normalization="sum",
+            equation="−log σ(βr_w) − ½·log σ(−βr_w) − ½·log σ(−βr_l)",
+            source="Chen et al. 2024 (arXiv:2402.05369)",
+            ranges={"beta": POSITIVE},
+        ),
+        "bco_pair": Loss(
+            function=bco_pair,
+            examples=Pairs,
+            needs_reference=True,
+            normalization="sum",
+            equation="−log σ(βr_w − δ) − log σ(−(βr_l − δ))",
+            source="Jung et al. 2024 (arXiv:2404.04656)",
+            ranges={"beta": POSITIVE, **REWARD_SHIFT},
+            statistic=Statistic(completions="own", compute=mean_log_ratio_of_pairs, momentum=SHIFT_MOMENTUM),
+            statistic_if=("reward_shift", "running"),
+        ),
+        "sppo": Loss(
+            function=sppo,
+            examples=Pairs,
+            needs_reference=True,
+            normalization="sum",
+            equation="(r_w − 1/(2β))² + (r_l + 1/(2β))²",
+            source="Wu et al. 2024 (arXiv:2405.00675), eq. 4.7 with hard labels",
+            ranges={"beta": POSITIVE},
+            learning_rates=LOW_RATES,
+        ),
+        "cal_dpo": Loss(
+            function=cal_dpo,
+            examples=Pairs,
+            needs_reference=True,
+            normalization="sum",
+            equation="−log σ(Δ) + (r_w − 1/(2β))² + (r_l + 1/(2β))²",
+            source="Xiao et al. 2024 (arXiv:2412.14516)",
+            ranges={"beta": POSITIVE},
+        ),
+        "apo_zero": Loss(
+            function=apo_zero,
+            examples=Pairs,
+            needs_reference=True,
+            normalization="sum",
+            equation="(1 − σ(βr_w)) + σ(βr_l)",
+            source="D'Oosterlinck et al. 2024 (arXiv:2408.06266), eq. 7",
+            ranges={"beta": POSITIVE},
+        ),
+        "apo_down": Loss(
+            function=apo_down,
+            examples=Pairs,
+            needs_reference=True,
+            normalization="sum",
+            equation="σ(βr_w) + 1 − σ(βΔ)",
+            source="D'Oosterlinck et al. 2024 (arXiv:2408.06266), eq. 8",
+            ranges={"beta": POSITIVE},
+        ),
+        "aot": Loss(
+            function=aot,
+            examples=Pairs,
+            needs_reference=True,
+            normalization="sum",
+            equation="−log σ(β(Δ_policy − Δ_reference)), Δ_m = total_w − total_l under m, each sorted over the batch",
+            source="Melnyk et al. 2024 (arXiv:2406.05882)",
+            ranges={"beta": POSITIVE},
+            statistic=Statistic(completions="own", compute=reference_of_equal_rank, per_example=True),
+            row_weights=False,
+        ),
+        "aot_unpaired": Loss(
+            function=aot_unpaired,
+            examples=Pairs,
+            needs_reference=True,
+            normalization="sum",
+            equation="−log σ(β(r_w − r_l)), r_w and r_l each sorted over the batch",
+            source="Melnyk et al. 2024 (arXiv:2406.05882)",
+            ranges={"beta": POSITIVE},
+            statistic=Statistic(completions="own", compute=partners_of_equal_rank, per_example=True),
+            row_weights=False,
+            best_metric="loss",
+        ),
         "simpo": Loss(
             function=simpo,
             examples=Pairs,
@@ -172,6 +262,29 @@ LOSSES: Mapping[str, Loss] = MappingProxyType(
             source="Meng, Xia and Chen 2024 (arXiv:2405.14734), eq. 6",
             ranges={"beta": POSITIVE, "gamma": NOT_NEGATIVE, "label_smoothing": NOISE_RATE},
             margin=True,
+            learning_rates=LOW_RATES,
+        ),
+        "alpha_po": Loss(
+            function=alpha_po,
+            examples=Pairs,
+            needs_reference=False,
+            normalization="mean",
+            equation="−log σ(β(ρ_w − ρ_l) − γ), ρ = (1 − e^(−α·mean))/α",
+            source="Gupta et al. 2025 (arXiv:2501.03884)",
+            ranges={"beta": POSITIVE, "gamma": NOT_NEGATIVE, "alpha": POSITIVE},
+            margin=True,
+            learning_rates=LOW_RATES,
+        ),
+        "cpo": Loss(
+            function=cpo,
+            examples=Pairs,
+            needs_reference=False,
+            normalization="sum",
+            equation="−(1−ε)·log σ(z) − ε·log σ(−z) − λ·mean_w, z = β(total_w − total_l)",
+            source="Xu et al. 2024 (arXiv:2401.08417), eq. 3 and its NLL term",
+            ranges={"beta": POSITIVE, "cpo_alpha": NOT_NEGATIVE, "label_smoothing": NOISE_RATE},
+            margin=True,
+            learning_rates=CPO_RATES,
         ),
         "orpo": Loss(
             function=orpo,
@@ -181,6 +294,7 @@ LOSSES: Mapping[str, Loss] = MappingProxyType(
             equation="−mean_w − β·log σ(log_odds_w − log_odds_l), log_odds = mean − log(1 − e^mean)",
             source="Hong, Lee and Thorne 2024 (arXiv:2403.07691), eqs. 6 and 7",
             ranges={"beta": NOT_NEGATIVE},
+            learning_rates=ORPO_RATES,
         ),
         "kto": Loss(
             function=kto,
@@ -189,66 +303,71 @@ LOSSES: Mapping[str, Loss] = MappingProxyType(
             normalization="sum",
             equation="λ_D·(1 − σ(β(r − z))) if desirable, λ_U·(1 − σ(β(z − r))) if not",
             source="Ethayarajh et al. 2024 (arXiv:2402.01306), eqs. 7 and 8",
-            ranges={"beta": POSITIVE, "desirable_weight": NOT_NEGATIVE, "undesirable_weight": NOT_NEGATIVE},
+            ranges={"beta": POSITIVE, **LABEL_WEIGHTS},
             statistic=Statistic(completions="mismatched", compute=mismatched_kl),
+            learning_rates=KTO_RATES,
             best_metric="loss",
+        ),
+        "bco": Loss(
+            function=bco,
+            examples=Thumbs,
+            needs_reference=True,
+            normalization="sum",
+            equation="−λ_D·log σ(βr − δ) if desirable, −λ_U·log σ(−(βr − δ)) if not",
+            source="Jung et al. 2024 (arXiv:2404.04656)",
+            ranges={"beta": POSITIVE, **REWARD_SHIFT, **LABEL_WEIGHTS},
+            statistic=Statistic(completions="own", compute=mean_log_ratio_of_labels, momentum=SHIFT_MOMENTUM),
+            statistic_if=("reward_shift", "running"),
+            best_metric="loss",
+        ),
+        "apo_zero_unpaired": Loss(
+            function=apo_zero_unpaired,
+            examples=Thumbs,
+            needs_reference=True,
+            normalization="sum",
+            equation="λ_D·(1 − σ(βr)) if desirable, λ_U·σ(βr) if not",
+            source="D'Oosterlinck et al. 2024 (arXiv:2408.06266), eq. 7 for single completions",
+            ranges={"beta": POSITIVE, **LABEL_WEIGHTS},
+            best_metric="loss",
+        ),
+        "reward": Loss(
+            function=reward,
+            examples=RewardPairs,
+            needs_reference=False,
+            normalization="none",
+            equation="−log σ(s_w − s_l) + c·(s_w + s_l)²",
+            source="Ouyang et al. 2022 (arXiv:2203.02155), eq. 1; c: Eisenstein et al. 2023 (arXiv:2312.09244)",
+            ranges={"center_coefficient": NOT_NEGATIVE},
+            margin=True,
+            learning_rates=REWARD_RATES,
         ),
     }
 )
 
 
 def parameters(name: str) -> dict[str, Parameter]:
-    """The parameters of the loss `name` with their defaults, in the order of its signature."""
-    loss = LOSSES[name]
+    """The parameters of the loss `name` of the table with their defaults."""
+    return defaults(LOSSES[name])
+
+
+def defaults(loss: Loss) -> dict[str, Parameter]:
+    """The parameters of a loss with their defaults: its own by its signature, then those of its kind."""
     signature = inspect.signature(loss.function).parameters
-    defaults = {key: p.default for key, p in signature.items() if p.default is not inspect.Parameter.empty}
-    return defaults | ({NLL_WEIGHT: 0.0} if loss.examples is Pairs else {})
+    own = {key: p.default for key, p in signature.items() if p.default is not inspect.Parameter.empty}
+    if loss.examples is not Pairs:
+        return own
+    return own | {NLL_WEIGHT: 0.0} | ({WPO: False} if loss.row_weights else {})
 
 
-def allowed(name: str, parameter: str) -> Range | tuple[str, ...]:
-    """What a parameter of the loss `name` may be: a range of numbers, or the words allowed."""
-    return NOT_NEGATIVE if parameter == NLL_WEIGHT else LOSSES[name].ranges[parameter]
+def allowed(name: str, parameter: str) -> Choice:
+    """What a parameter of the loss `name` of the table may be."""
+    return choice(LOSSES[name], parameter)
 
 
-def check_parameters(name: str, given: Mapping[str, Any], *, field: str = "loss") -> list[Fault]:
-    """Everything wrong with a loss asked for by name with these parameters; `field` is its place in the config."""
-    if name not in LOSSES:
-        remedy = _nearest(name, LOSSES) or f"The losses are {', '.join(LOSSES)}."
-        return [Fault(field=f"{field}.name", problem=f"there is no loss named {name!r}.", remedy=remedy)]
-    faults = [_check_parameter(name, key, value) for key, value in given.items()]
-    return [Fault(field=f"{field}.{f.field}", problem=f.problem, remedy=f.remedy) for f in faults if f is not None]
-
-
-def _check_parameter(name: str, key: str, value: Any) -> Fault | None:
-    known = parameters(name)
-    if key not in known:
-        others = [other for other in LOSSES if key in parameters(other)]
-        remedy = f"It is a parameter of {', '.join(others)}." if others else _nearest(key, known)
-        takes = f"{name} takes {', '.join(known)}." if known else f"{name} takes no parameters."
-        return Fault(field=key, problem=f"{name} has no parameter {key!r}.", remedy=f"{remedy} {takes}".strip())
-    choice = allowed(name, key)
-    if isinstance(choice, tuple):
-        if isinstance(value, str) and value in choice:
-            return None
-        return Fault(field=key, problem=f"{value!r} is none of its words.", remedy=f"Write {' or '.join(choice)}.")
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        remedy = f"Write a number {choice}, such as {known[key]}."
-        if isinstance(value, str) and _reads_as_number(value):
-            remedy = f"YAML reads {value} as text; write {float(value):f}".rstrip("0").rstrip(".") + "."
-        return Fault(field=key, problem=f"{value!r} is not a number.", remedy=remedy)
-    if not math.isfinite(value) or value not in choice:
-        remedy = f"Write a number {choice}; the default is {known[key]}."
-        return Fault(field=key, problem=f"{value} is out of range.", remedy=remedy)
-    return None
-
-
-def _nearest(name: str, known: Mapping[str, Any]) -> str:
-    matches = difflib.get_close_matches(name, known, n=1)
-    return f"Did you mean {matches[0]}?" if matches else ""
-
-
-def _reads_as_number(text: str) -> bool:
-    try:
-        return math.isfinite(float(text))
-    except ValueError:
-        return False
+def choice(loss: Loss, parameter: str) -> Choice:
+    """What a parameter of a loss may be: by its range, or of the kind of its default where it has none."""
+    if parameter == NLL_WEIGHT:
+        return NOT_NEGATIVE
+    if parameter == WPO:
+        return bool
+    return loss.ranges.get(parameter, bool if isinstance(defaults(loss)[parameter], bool) else ANY)
