@@ -16,20 +16,44 @@ import gguf
 import torch
 from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import (
+    CohereConfig,
+    CohereForCausalLM,
+    FalconH1Config,
+    FalconH1ForCausalLM,
     Gemma2Config,
     Gemma2ForCausalLM,
     Gemma3ForCausalLM,
     Gemma3TextConfig,
     GPT2Config,
     GPT2LMHeadModel,
+    GptOssConfig,
+    GptOssForCausalLM,
+    GraniteConfig,
+    GraniteForCausalLM,
     LlamaConfig,
     LlamaForCausalLM,
     MistralConfig,
     MistralForCausalLM,
+    Olmo2Config,
+    Olmo2ForCausalLM,
+    OlmoeConfig,
+    OlmoeForCausalLM,
+    Phi3Config,
+    Phi3ForCausalLM,
     PreTrainedModel,
     PreTrainedTokenizerFast,
+    Qwen2Config,
+    Qwen2ForCausalLM,
+    Qwen2MoeConfig,
+    Qwen2MoeForCausalLM,
     Qwen3Config,
     Qwen3ForCausalLM,
+    Qwen3MoeConfig,
+    Qwen3MoeForCausalLM,
+    Qwen3NextConfig,
+    Qwen3NextForCausalLM,
+    SmolLM3Config,
+    SmolLM3ForCausalLM,
 )
 
 END_OF_TEXT, TURN_START, TURN_END = "<|endoftext|>", "<|im_start|>", "<|im_end|>"
@@ -156,6 +180,83 @@ def tiny_gpt2(*, seed: int = 0, **overrides: Any) -> GPT2LMHeadModel:
         "attn_pdrop": 0.0,
     }
     return _build(GPT2LMHeadModel, GPT2Config(**(config | overrides)), seed)
+
+
+def tiny_qwen2(*, seed: int = 0, **overrides: Any) -> Qwen2ForCausalLM:
+    """Qwen2: biases on queries, keys and values; a window of 8 tokens in the second layer."""
+    extra = {"use_sliding_window": True, "sliding_window": 8, "max_window_layers": 1}
+    return _build(Qwen2ForCausalLM, Qwen2Config(**_common(extra | overrides)), seed)
+
+
+def tiny_phi3(*, seed: int = 0, **overrides: Any) -> Phi3ForCausalLM:
+    """Phi-3: one projection for queries, keys and values, rotary positions on half of each head, a window of 8."""
+    extra = {"sliding_window": 8, "partial_rotary_factor": 0.5, "original_max_position_embeddings": 512}
+    return _build(Phi3ForCausalLM, Phi3Config(**_common(extra | overrides)), seed)
+
+
+def tiny_olmo2(*, seed: int = 0, **overrides: Any) -> Olmo2ForCausalLM:
+    """OLMo 2: norms behind the layers, and over all heads of queries and of keys at once."""
+    return _build(Olmo2ForCausalLM, Olmo2Config(**_common(overrides)), seed)
+
+
+def tiny_smollm3(*, seed: int = 0, **overrides: Any) -> SmolLM3ForCausalLM:
+    """SmolLM3: no rotary positions in the second layer."""
+    return _build(SmolLM3ForCausalLM, SmolLM3Config(**_common({"no_rope_layers": [1, 0]} | overrides)), seed)
+
+
+def tiny_granite(*, seed: int = 0, **overrides: Any) -> GraniteForCausalLM:
+    """Granite: embeddings, attention scores, residuals and logits each have a scale of their own."""
+    scales = {"embedding_multiplier": 2.0, "attention_multiplier": 0.2, "residual_multiplier": 0.5, "logits_scaling": 3}
+    return _build(GraniteForCausalLM, GraniteConfig(**_common(scales | overrides)), seed)
+
+
+def tiny_cohere(*, seed: int = 0, **overrides: Any) -> CohereForCausalLM:
+    """Cohere: attention and feed-forward side by side, logits scaled."""
+    return _build(CohereForCausalLM, CohereConfig(**_common({"logit_scale": 0.5} | overrides)), seed)
+
+
+EXPERTS = {"num_experts": 4, "num_experts_per_tok": 2, "moe_intermediate_size": 16, "norm_topk_prob": True}
+
+
+def tiny_qwen3_moe(*, seed: int = 0, **overrides: Any) -> Qwen3MoeForCausalLM:
+    """Qwen3-MoE: two of four experts per token."""
+    return _build(Qwen3MoeForCausalLM, Qwen3MoeConfig(**_common(EXPERTS | overrides)), seed)
+
+
+def tiny_olmoe(*, seed: int = 0, **overrides: Any) -> OlmoeForCausalLM:
+    """OLMoE: two of four experts per token, norms on queries and keys."""
+    extra = {"num_experts": 4, "num_experts_per_tok": 2, "intermediate_size": 16}
+    return _build(OlmoeForCausalLM, OlmoeConfig(**_common(extra | overrides)), seed)
+
+
+def tiny_qwen2_moe(*, seed: int = 0, **overrides: Any) -> Qwen2MoeForCausalLM:
+    """Qwen2-MoE: a window of 8 tokens in the first layer, of which only the mask knows, not the attention call."""
+    window = {"use_sliding_window": True, "sliding_window": 8, "shared_expert_intermediate_size": 16}
+    return _build(Qwen2MoeForCausalLM, Qwen2MoeConfig(**_common(EXPERTS | window | overrides)), seed)
+
+
+def tiny_gpt_oss(*, seed: int = 0, **overrides: Any) -> GptOssForCausalLM:
+    """gpt-oss: attention sinks, a window of 8 in the first layer, two of four experts: cannot be packed."""
+    extra = {"num_local_experts": 4, "num_experts_per_tok": 2, "sliding_window": 8}
+    return _build(GptOssForCausalLM, GptOssConfig(**_common(extra | overrides)), seed)
+
+
+def tiny_falcon_h1(*, seed: int = 0, **overrides: Any) -> FalconH1ForCausalLM:
+    """Falcon-H1: in every layer a state space model beside attention: cannot be packed."""
+    mamba = {"mamba_d_ssm": 32, "mamba_n_heads": 4, "mamba_d_head": 8, "mamba_d_state": 8, "mamba_chunk_size": 16}
+    return _build(FalconH1ForCausalLM, FalconH1Config(**_common(mamba | overrides)), seed)
+
+
+def tiny_qwen3_next(*, seed: int = 0, **overrides: Any) -> Qwen3NextForCausalLM:
+    """Qwen3-Next: a gated delta rule, which widens rounding, in the first layer, attention in the second."""
+    linear = {"linear_num_key_heads": 2, "linear_num_value_heads": 4, "linear_key_head_dim": 8}
+    extra = EXPERTS | {
+        "linear_value_head_dim": 8,
+        "shared_expert_intermediate_size": 16,
+        "layer_types": ["linear_attention", "full_attention"],
+        "initializer_range": 0.05,
+    }
+    return _build(Qwen3NextForCausalLM, Qwen3NextConfig(**_common(extra | linear | overrides)), seed)
 
 
 FAMILIES = {

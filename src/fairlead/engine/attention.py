@@ -4,12 +4,15 @@ A model whose attention implementation is `fairlead` hands queries, keys and val
 forward call (`trunk(..., layout=layout)`). The layout travels through keyword arguments only: a global or a context
 variable would be invisible to checkpoint recomputation, which may run on another thread.
 
+Nothing here knows a model family by name. What a layout cannot compute is seen in what a model passes to its attention
+and in what mask it asks for, and is refused: such a model is scored padded.
+
 Shapes: B batch, H query heads, G key heads, T tokens, D head size.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Protocol
@@ -68,9 +71,13 @@ SHORT_GROUP = 384
 
 @dataclass(frozen=True)
 class PackedLayout:
-    """Prompts attend causally to themselves; a completion attends to its own prompt and causally to itself."""
+    """Prompts attend causally to themselves; a completion attends to its own prompt and causally to itself.
+
+    `layers` collects the layers that asked: a model with more of them mixes tokens in other ways too.
+    """
 
     groups: tuple[GroupSpan, ...]
+    layers: set[int] = field(default_factory=set, repr=False)
     _masks: dict[tuple[int, ...], Tensor] = field(default_factory=dict, repr=False)
 
     def attend(
@@ -85,6 +92,7 @@ class PackedLayout:
         dropout: float,
     ) -> Tensor:
         """Short groups in one call each; in longer ones no query meets a key of another segment."""
+        self.layers.add(layer)
         outputs = []
 
         def call(queries: slice, keys: Tensor, values: Tensor, lengths: tuple[int, ...]) -> None:
@@ -126,7 +134,7 @@ class PackedLayout:
 def _block_mask(lengths: tuple[int, ...], window: int | None, like: Tensor) -> Tensor:
     """0 where a query may see a key, −∞ where not. Positions of every completion go on from the prompt's length."""
     prompt, *completions = lengths
-    segment = torch.repeat_interleave(torch.arange(len(lengths)), torch.tensor(lengths)).to(like.device)
+    segment = torch.cat([torch.full((n,), index) for index, n in enumerate(lengths)]).to(like.device)
     position = torch.cat([torch.arange(prompt), *(torch.arange(prompt, prompt + n) for n in completions)])
     position = position.to(like.device)
     behind = position[:, None] - position[None, :]
@@ -149,9 +157,11 @@ def _attention(
     sliding_window: int | None = None,
     **others: Any,
 ) -> tuple[Tensor, None]:
-    unknown = sorted(name for name, given in others.items() if given is not None and name not in _HARMLESS)
-    if unknown or attention_mask is not None or not getattr(module, "is_causal", True):
-        raise UnsupportedAttention(f"{type(module).__name__} needs {', '.join(unknown) or 'a mask of its own'}")
+    needs = sorted(name for name, given in others.items() if given is not None and name not in _HARMLESS)
+    if _window_of(attention_mask) != sliding_window or not getattr(module, "is_causal", True):
+        needs.append("a mask of its own")
+    if needs:
+        raise UnsupportedAttention(f"{type(module).__name__} needs {', '.join(needs)}")
     output = layout.attend(
         int(module.layer_idx),  # type: ignore[arg-type]
         query,
@@ -164,12 +174,40 @@ def _attention(
     return output, None
 
 
-def _no_mask(*_: Any, **__: Any) -> None:
-    return None
+def _mask(*, local_size: int | None = None, use_vmap: bool = False, **_: Any) -> Tensor | None:
+    """No mask is built. For a local one stands an empty one whose shape names its window: attention must know it too.
+
+    A window or a chunk that only the mask knows of would not show in a short self-check, but in long rows it would.
+    """
+    if use_vmap:
+        raise UnsupportedAttention("it overlays its mask with one of its own")
+    return None if local_size is None else torch.empty(1, 1, local_size, 0)
+
+
+def _window_of(mask: Tensor | None) -> int | None:
+    """The window that the mask from `_mask` names; −1 for a real mask, which the model built itself."""
+    if mask is None:
+        return None
+    return mask.shape[2] if mask.numel() == 0 else -1
 
 
 AttentionInterface.register(NAME, _attention)
-AttentionMaskInterface.register(NAME, _no_mask)
+AttentionMaskInterface.register(NAME, _mask)
+
+
+def check_layers(model: nn.Module, asked: Collection[int]) -> None:
+    """Raise UnsupportedAttention unless tokens meet in attention alone: every layer `asked`, and no state is declared.
+
+    How far a recurrent state moves log-probabilities depends on the weights: no tolerance would find it reliably.
+    """
+    causal = causal_of(model)
+    config = causal.config.get_text_config()
+    silent = [layer for layer in range(config.num_hidden_layers) if layer not in asked]
+    if silent or getattr(causal, "_is_stateful", False):
+        kinds = getattr(config, "layer_types", None) or []
+        names = sorted({kinds[layer] for layer in silent}) if kinds else []
+        kept = ", ".join(names) or "a state of its own"
+        raise UnsupportedAttention(f"{type(causal).__name__} has {kept} beside attention")
 
 
 def trunk_of(model: nn.Module) -> Any:

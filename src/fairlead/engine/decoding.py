@@ -22,7 +22,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from fairlead.engine.attention import GroupSpan, PackedLayout, UnsupportedAttention, causal_of, trunk_of
+from fairlead.engine.attention import GroupSpan, PackedLayout, causal_of, check_layers, trunk_of
 from fairlead.engine.choosing import Draft, Pace, choose
 from fairlead.engine.heads import logits_function
 
@@ -60,8 +60,7 @@ def compute_prompts(model: Any, drafts: Iterable[Draft]) -> dict[tuple[int, ...]
     stream = [token for prompt in (*prompts, filler) for token in prompt]
     positions = [at for prompt in (*prompts, filler) for at in range(len(prompt))]
     hidden = _forward(model, [stream], [positions], layout)
-    if len(layout.kept) != causal_of(model).config.get_text_config().num_hidden_layers:
-        raise UnsupportedAttention(f"{type(causal_of(model)).__name__} keeps state outside of attention")
+    check_layers(model, layout.kept)
     last = [span.end - 1 for span in layout.spans[: len(prompts)]]
     rows = last + last[:1] * (_round_up(len(last), ROWS) - len(last))
     logits_PV = logits_function(model)(hidden[0, rows])

@@ -4,7 +4,7 @@ PyTorch's fused CPU kernel is made for long sequences; on segments of a few hund
 four times as fast, forward and backward. The probabilities are computed again in the backward pass rather than kept, so
 nothing quadratic outlives the call.
 
-Shapes: B batch, H query heads, G key heads, T queries, S keys, D head size.
+Shapes: B batch, H query heads, G key heads, T queries, S keys, D head size, E head size of the values (mostly D).
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from torch.nn.functional import scaled_dot_product_attention
 def attend(
     query: Tensor, key: Tensor, value: Tensor, mask: Tensor, *, causal: bool, scaling: float, dropout: float
 ) -> Tensor:
-    """softmax(scaling · query·keyᵀ + mask)·value, [B, H, T, D]; `mask` is additive, [T, S], in the type of `query`.
+    """softmax(scaling · query·keyᵀ + mask)·value, [B, H, T, E]; `mask` is additive, [T, S], in the type of `query`.
 
     `causal` says that the mask is the plain causal one, which fused kernels know without it.
     """
@@ -44,16 +44,16 @@ class _DenseAttention(torch.autograd.Function):
     def forward(ctx: Any, query: Tensor, key: Tensor, value: Tensor, mask: Tensor, scaling: float) -> Tensor:
         b, h, t, d = query.shape
         g, s = key.shape[1:3]
-        rows, keys, values = query.reshape(b * g, -1, d), key.reshape(b * g, s, d), value.reshape(b * g, s, d)
+        rows, keys, values = query.reshape(b * g, -1, d), key.reshape(b * g, s, d), value.reshape(b * g, s, -1)
         ctx.save_for_backward(rows, keys, values, mask)
         ctx.scaling, ctx.shape = scaling, (b, h, g)
-        return torch.bmm(_probabilities(rows, keys, mask, scaling), values).view(b, h, t, d)
+        return torch.bmm(_probabilities(rows, keys, mask, scaling), values).view(b, h, t, -1)
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor, Tensor, None, None]:
         rows, keys, values, mask = ctx.saved_tensors
         b, h, g = ctx.shape
-        grad = grads[0].reshape(rows.shape)
+        grad = grads[0].reshape(b * g, rows.shape[1], -1)
         probabilities = _probabilities(rows, keys, mask, ctx.scaling)
         grad_values = torch.bmm(probabilities.transpose(1, 2), grad)
         grad_probabilities = torch.bmm(grad, values.transpose(1, 2))
@@ -61,8 +61,8 @@ class _DenseAttention(torch.autograd.Function):
         grad_scores = torch._softmax_backward_data(grad_probabilities, probabilities, -1, probabilities.dtype)
         grad_rows = torch.bmm(grad_scores, keys).mul_(ctx.scaling)
         grad_keys = torch.bmm(grad_scores.transpose(1, 2), rows).mul_(ctx.scaling)
-        shape = (b, g, *keys.shape[1:])
-        return grad_rows.view(b, h, -1, keys.shape[2]), grad_keys.view(shape), grad_values.view(shape), None, None
+        grad_query = grad_rows.view(b, h, -1, keys.shape[2])
+        return grad_query, grad_keys.view(b, g, *keys.shape[1:]), grad_values.view(b, g, *values.shape[1:]), None, None
 
 
 def _probabilities(rows: Tensor, keys: Tensor, mask: Tensor, scaling: float) -> Tensor:
