@@ -20,7 +20,7 @@ from fairlead.models.adapters import (
 from fairlead.models.language_model import LanguageModel
 from fairlead.models.loading import load
 from fairlead.models.weights import digest_adapter, digest_weights, save_adapter
-from tests.tiny import FAMILIES, save_tiny
+from tests.tiny import FAMILIES, save_tiny, tiny_falcon_h1, tiny_qwen3_next, tiny_tokenizer
 
 IDS = torch.arange(3, 40)[None]
 
@@ -72,6 +72,20 @@ def test_a_target_that_no_module_has_is_refused_with_the_names_there_are(base: P
         fresh(base, targets=["query"])
 
 
+def test_a_layer_that_is_read_past_its_adapter_is_no_target() -> None:
+    """The projection at the end of a Mamba mixer; PEFT would refuse the whole adapter for it."""
+    lm = LanguageModel(model=tiny_falcon_h1(), tokenizer=tiny_tokenizer(), source="tiny", weights_digest="")
+    names = trainable_parameters(add_lora(lm, AdapterConfig(r=2), seed=0)).names
+    assert any("mamba.in_proj" in name for name in names)
+    assert not any("out_proj" in name for name in names)
+
+
+def test_what_peft_cannot_do_is_said_plainly() -> None:
+    lm = LanguageModel(model=tiny_qwen3_next(), tokenizer=tiny_tokenizer(), source="tiny", weights_digest="")
+    with pytest.raises(ModelError, match=r"PEFT cannot put this adapter on Qwen3NextForCausalLM.*or take kind lora"):
+        add_lora(lm, AdapterConfig(r=2, kind="dora"), seed=0)
+
+
 @pytest.mark.parametrize("family", ["llama", "gpt2"])
 def test_a_new_adapter_changes_nothing_and_is_all_that_is_trained(family: str, tmp_path: Path) -> None:
     lm = load(str(save_tiny(tmp_path, family)), dtype=torch.bfloat16)
@@ -103,11 +117,14 @@ def test_the_scale_is_alpha_over_r_and_by_default_two(base: Path) -> None:
         assert model.base_model.model.model.layers[0].self_attn.q_proj.scaling["default"] == scale
 
 
-def test_two_adapters_are_refused(base: Path) -> None:
-    with pytest.raises(ModelError, match="carries an adapter already"):
-        add_lora(fresh(base), AdapterConfig(), seed=0)
+def test_without_an_adapter_there_is_none_to_go_on_with(base: Path) -> None:
     with pytest.raises(ModelError, match="no adapter to go on"):
         continue_adapter(load(str(base), dtype=torch.float32))
+
+
+def test_rslora_divides_by_the_root_of_the_rank(base: Path) -> None:
+    model: Any = fresh(base, rslora=True, alpha=3.0).model
+    assert model.base_model.model.model.layers[0].self_attn.q_proj.scaling["default"] == 1.5
 
 
 def test_the_reference_is_the_base_with_the_adapter_off(base: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,13 +10,45 @@ import torch
 from safetensors import SafetensorError, safe_open
 
 from fairlead.errors import FairleadError, MachineError, ModelError
+from fairlead.models.adapter_files import put_on, some
 from fairlead.models.language_model import LanguageModel
+from fairlead.models.quantization import (
+    BLOCK,
+    dequantize,
+    forget_quantization,
+    is_quantized,
+    left_alone,
+    nf4_config,
+    quantized_share,
+    settle_quantized,
+    stored_quantization,
+)
 from fairlead.models.quiet import quiet
+from fairlead.models.reward_model import (
+    check_head,
+    is_reward_adapter,
+    is_reward_config,
+    is_reward_model,
+    pad_with,
+    reward_head,
+    skipped_by_adapter,
+    skipped_token,
+    with_head,
+)
 from fairlead.models.sources import UNREADABLE, Source, hub_faults, locate, read_json
+from fairlead.models.stack_record import Quantization
 from fairlead.models.tokenizers import load_tokenizer, tokenizer_of
-from fairlead.models.weights import ADAPTER, digest_adapter, digest_weights
+from fairlead.models.weights import digest_weights
 
-__all__ = ["LanguageModel", "load", "load_tokenizer", "resolve_dtype", "stored_dtype"]
+__all__ = [
+    "LanguageModel",
+    "is_stored_quantized",
+    "load",
+    "load_dequantized",
+    "load_tokenizer",
+    "resolve_dtype",
+    "stored_dtype",
+]
 
 WEIGHTS, WEIGHTS_INDEX = "model.safetensors", "model.safetensors.index.json"
 
@@ -38,34 +71,72 @@ def stored_dtype(path: str) -> torch.dtype:
     return kinds.get(str(named), torch.float32 if named is None and source.kind != "gguf" else torch.bfloat16)
 
 
+def is_stored_quantized(path: str) -> bool:
+    """Whether the base weights of `path` are kept in 4 bits. Raises ModelError for other kinds of quantised weights."""
+    source = locate(path)
+    return source.kind != "gguf" and stored_quantization(_config(source), source.base)
+
+
 def load(
-    path: str, *, dtype: torch.dtype, adapter: str | None = None, chat_template: str | None = None
+    path: str,
+    *,
+    dtype: torch.dtype,
+    adapter: str | None = None,
+    chat_template: str | None = None,
+    quantize: Quantization | None = None,
 ) -> LanguageModel:
-    """Load a causal language model and its tokenizer, frozen and in evaluation mode.
+    """Load a causal language model or a reward model and its tokenizer, frozen and in evaluation mode.
 
     `path` is a transformers folder, a hub id, a GGUF file (dequantised), an adapter's folder (its base is loaded too)
-    or a run directory. `adapter` puts an existing PEFT adapter on it. Code that comes with a model is never run.
+    or a run directory. `adapter` puts an existing PEFT adapter on it, and beneath that the adapters that it was trained
+    over. `quantize` brings the base weights to 4 bits, which an adapter that was trained over such weights does by
+    itself; everything else is in `dtype`. Code that comes with a model is never run.
 
     Raises ModelError when the files are missing, damaged, of another kind or do not fit together, MachineError when the
-    hub cannot be reached or the memory does not suffice.
+    hub cannot be reached, the memory does not suffice or bitsandbytes is missing.
     """
-    source = locate(path, adapter=adapter)
-    if source.kind != "gguf":
-        _config(source)
+    return _load(locate(path, adapter=adapter), dtype, chat_template, quantize)
+
+
+def load_dequantized(path: str, *, dtype: torch.dtype) -> LanguageModel:
+    """As `load`, but a base in 4 bits becomes plain weights of the same values, before its adapters are put on."""
+    return _load(locate(path), dtype, None, None, plain=True)
+
+
+def _load(
+    source: Source, dtype: torch.dtype, chat_template: str | None, quantize: Quantization | None, *, plain: bool = False
+) -> LanguageModel:
+    config = {} if source.kind == "gguf" else _config(source)
+    rewards = is_reward_config(config, source.base) if config else False
+    notes = []
+    if stored_quantization(config, source.base):
+        if quantize is not None:
+            raise ModelError(f"The weights of {source.base} are in 4 bits already. Leave out model.quantize.")
+        source = replace(source, quantize=None)
+    elif quantize is None and source.quantize is not None:
+        notes.append(f"{source.base} is loaded in 4 bits (nf4), as when {source.adapter} was trained over it.")
+    quantize = quantize or source.quantize
     tokenizer = tokenizer_of(source, chat_template)
     with quiet():
-        model, notes = _load_base(source, dtype)
+        model, told = _load_base(source, dtype, rewards=rewards, quantize=quantize)
+        if plain and is_quantized(model):
+            dequantize(model, dtype)
         _check_vocabulary(model, tokenizer, source)
+        weights_digest = digest_weights(model)
+        adapters = source.adapters
         if source.adapter is not None:
-            model = _put_on(model, source.adapter)
+            model, adapters = put_on(_under_head(model, source.adapter), adapters)
+    if is_reward_model(model):
+        pad_with(tokenizer, skipped_token(model))
     model.requires_grad_(False)
     return LanguageModel(
         model=model.eval(),
         tokenizer=tokenizer,
         source=source.base,
-        weights_digest=digest_weights(model),
-        adapter_digest=digest_adapter(model),
-        notes=notes,
+        weights_digest=weights_digest,
+        adapters=adapters,
+        quantize=quantize,
+        notes=(*told, *notes),
     )
 
 
@@ -112,35 +183,73 @@ def _check_kind(config: dict[str, Any], base: str) -> None:
         raise ModelError(f"{base} ({kind}) is no language model that continues a text. Give a causal language model.")
 
 
-def _load_base(source: Source, dtype: torch.dtype) -> tuple[Any, tuple[str, ...]]:
-    from transformers import AutoModelForCausalLM, GgufConfig
+def _load_base(
+    source: Source, dtype: torch.dtype, *, rewards: bool, quantize: Quantization | None
+) -> tuple[Any, tuple[str, ...]]:
+    from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification, GgufConfig
 
-    extra: dict[str, Any] = {"use_safetensors": True}
+    kind = AutoModelForSequenceClassification if rewards else AutoModelForCausalLM
+    extra: dict[str, Any] = {"use_safetensors": True, "dtype": dtype}
     if source.kind == "gguf":
-        extra = {"quantization_config": GgufConfig(dequantize=True)}
+        if quantize is not None:
+            raise ModelError(
+                f"{source.base} was quantised once already, and quantising what was dequantised loses more. Give the "
+                f"original weights as a transformers folder, or leave out model.quantize."
+            )
+        extra = {"quantization_config": GgufConfig(dequantize=True), "dtype": dtype}
+    outline = None if quantize is None else _outline(source, kind)
+    if outline is not None:
+        # In float32 on the way in, so that the codes do not depend on `dtype`.
+        extra |= {"quantization_config": nf4_config(outline, dtype), "dtype": torch.float32}
     if source.kind == "folder":
         _check_files(Path(source.base))
     try:
         with hub_faults(source.base):
-            model, found = AutoModelForCausalLM.from_pretrained(
-                **source.arguments, **extra, dtype=dtype, trust_remote_code=False, output_loading_info=True
+            model, found = kind.from_pretrained(
+                **source.arguments, **extra, trust_remote_code=False, output_loading_info=True
             )
     except (*UNREADABLE, SafetensorError, MemoryError) as error:
         raise _loading_error(source.base, error) from error
     missing = sorted(found["missing_keys"])
     if missing:
         raise ModelError(
-            f"The weights of {source.base} are incomplete: {_some(missing)} missing. Copy the model again; nothing is "
+            f"The weights of {source.base} are incomplete: {some(missing)} missing. Copy the model again; nothing is "
             f"made up in their place."
         )
+    if is_quantized(model):
+        settle_quantized(model, dtype)
+    elif quantize is not None:
+        raise ModelError(f"No layer of {source.base} can be brought to 4 bits. Leave out model.quantize.")
+    if rewards:
+        check_head(model, source.base)
+        reward_head(model).float()
     notes = []
+    if outline is not None and (odd := left_alone(outline)[:-1]):
+        notes.append(f"{some(odd)} not brought to 4 bits: rows of other than whole blocks of {BLOCK} weights.")
+    if quantize is not None and (share := quantized_share(model)) < 0.5:
+        notes.append(
+            f"Only {share:.0%} of the weights of {source.base} are in 4 bits: embeddings, the output head and experts "
+            f"that are kept as one tensor stay as they are."
+        )
     if found["unexpected_keys"]:
-        notes.append(f"{_some(sorted(found['unexpected_keys']))} in {source.base} not used by {type(model).__name__}.")
+        notes.append(f"{some(sorted(found['unexpected_keys']))} in {source.base} not used by {type(model).__name__}.")
     if source.kind == "gguf":
-        _forget_quantisation(model)
+        forget_quantization(model)
         notes.append(f"{source.base} was dequantised: these are the weights after quantisation, not the originals.")
     model.config.name_or_path = model.name_or_path = source.base
     return model.to("cuda" if torch.cuda.is_available() else "cpu"), tuple(notes)
+
+
+def _outline(source: Source, kind: Any) -> Any:
+    """The model without its weights."""
+    from transformers import AutoConfig
+
+    try:
+        with hub_faults(source.base), torch.device("meta"):
+            config = AutoConfig.from_pretrained(**source.arguments, trust_remote_code=False)
+            return kind.from_config(config, trust_remote_code=False)
+    except UNREADABLE as error:
+        raise _loading_error(source.base, error) from error
 
 
 def _check_files(folder: Path) -> None:
@@ -156,7 +265,7 @@ def _check_files(folder: Path) -> None:
             f"it to safetensors with transformers: from_pretrained, then save_pretrained."
         )
     if missing:
-        raise ModelError(f"The folder {folder} holds no complete weights: {_some(missing)} missing. Copy it again.")
+        raise ModelError(f"The folder {folder} holds no complete weights: {some(missing)} missing. Copy it again.")
     for name in names:
         try:
             with safe_open(folder / name, framework="pt"):
@@ -183,44 +292,15 @@ def _check_vocabulary(model: Any, tokenizer: Any, source: Source) -> None:
         )
 
 
-def _forget_quantisation(model: Any) -> None:
-    """Dequantised weights are plain weights: without this the model refuses to be saved or trained."""
-    model.hf_quantizer = None
-    if hasattr(model.config, "quantization_config"):
-        del model.config.quantization_config
-
-
-def _put_on(model: Any, folder: Path) -> Any:
-    from peft import PeftModel, get_peft_model_state_dict
-
-    kind = read_json(folder / "adapter_config.json").get("peft_type")
-    if kind != "LORA":
-        raise ModelError(f"The adapter {folder} is of the kind {kind}. Only LoRA adapters can be used.")
-    file = folder / "adapter_model.safetensors"
-    if not file.is_file():
-        raise ModelError(f"The adapter {folder} has no {file.name} (other weight files can run code and are not read).")
-    try:
-        with safe_open(file, framework="pt") as opened:
-            stored = set(opened.keys())
-        wrapped = PeftModel.from_pretrained(model, str(folder), adapter_name=ADAPTER)
-    except (*UNREADABLE, SafetensorError) as error:
-        text = " ".join(str(error).split())
-        fits = "size mismatch" not in text and "not found in the base model" not in text
-        problem = "is damaged" if fits else f"does not fit {model.config.name_or_path}"
-        remedy = "Copy it again." if fits else "Give the base that it was made for as model.path."
-        shown = text if len(text) <= 160 else f"{text[:160]}…"
-        raise ModelError(f"The adapter {folder} {problem} ({shown}). {remedy}") from error
-    expected = set(get_peft_model_state_dict(wrapped, adapter_name=ADAPTER, save_embedding_layers=False))
-    if expected != stored:
-        raise ModelError(
-            f"The adapter {folder} does not fit {model.config.name_or_path}: {_some(sorted(expected ^ stored))} on one "
-            f"side only. Give the base that it was made for as model.path."
+def _under_head(model: Any, folder: Path) -> Any:
+    """The base as its adapter was trained on it: under a reward head, if on one."""
+    if is_reward_adapter(folder):
+        return (
+            model if is_reward_model(model) else with_head(model, model.name_or_path, skipped_by_adapter(folder, model))
         )
-    return wrapped
-
-
-def _some(names: list[str]) -> str:
-    shown = ", ".join(names[:3])
-    return (
-        f"{shown} and {len(names) - 3} more are" if len(names) > 3 else f"{shown} {'are' if len(names) > 1 else 'is'}"
-    )
+    if is_reward_model(model):
+        raise ModelError(
+            f"The adapter {folder} is a language model's, but {model.name_or_path} is a reward model. Give the base "
+            f"that it was made for as model.path."
+        )
+    return model

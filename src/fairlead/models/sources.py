@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from fairlead.errors import FairleadError, MachineError, ModelError
+from fairlead.models.stack_record import RECORD, PlacedAdapter, Quantization, read_record
 
 HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?")
 RUN_ARTIFACTS = ("artifacts/model", "artifacts/adapter")
@@ -32,11 +33,21 @@ ADAPTER_FILES = ["adapter_config.json", "adapter_model.safetensors", "tokenizer*
 
 @dataclass(frozen=True, kw_only=True)
 class Source:
-    """Where weights come from. `base` is an absolute path or a hub id; `adapter` is the folder of a PEFT adapter."""
+    """Where weights come from. `base` is an absolute path or a hub id.
+
+    `adapters` lie on it in this order, the first on the base itself; a digest is one that was recorded. `quantize` is
+    how the base was quantised when the uppermost of them was trained.
+    """
 
     kind: Literal["folder", "gguf", "hub"]
     base: str
-    adapter: Path | None = None
+    adapters: tuple[PlacedAdapter, ...] = ()
+    quantize: Quantization | None = None
+
+    @property
+    def adapter(self) -> Path | None:
+        """Folder of the uppermost adapter."""
+        return Path(self.adapters[-1].path) if self.adapters else None
 
     @property
     def arguments(self) -> dict[str, Any]:
@@ -60,7 +71,7 @@ def locate(path: str, *, adapter: str | None = None) -> Source:
             f"{path} is itself an adapter (on {source.base}), so the adapter {adapter} cannot be put on it. Merge the "
             f"first one with `fairlead merge {path}` and give the merged model, or give its base as model.path."
         )
-    return replace(source, adapter=_locate_adapter(adapter))
+    return _under(source, _locate_adapter(adapter))
 
 
 def read_json(path: Path) -> dict[str, Any]:
@@ -103,12 +114,24 @@ def _locate_folder(folder: Path) -> Source:
     if (folder / "config.json").is_file():
         return Source(kind="folder", base=str(folder))
     if (folder / "adapter_config.json").is_file():
-        return replace(_base_of_adapter(folder), adapter=folder)
+        return _under(_base_of_adapter(folder), folder)
     hint = "Give a transformers folder, a hub id, a GGUF file or a run directory."
     ggufs = sorted(folder.glob("*.gguf"))
     if ggufs:
         hint = f"It holds GGUF files: give one of them, for instance {ggufs[0]}."
     raise ModelError(f"The folder {folder} holds no model: config.json is missing. {hint}")
+
+
+def _under(base: Source, folder: Path) -> Source:
+    """The base under the adapter in `folder` and those that this one was trained over."""
+    record = read_record(folder)
+    for adapter in record.beneath:
+        if not (Path(adapter.path) / "adapter_config.json").is_file():
+            raise ModelError(
+                f"The adapter {folder} was trained over the adapter {adapter.path}, which is not there. Put it back, "
+                f"or correct its path in {folder / RECORD}."
+            )
+    return replace(base, adapters=(*record.beneath, PlacedAdapter(path=str(folder))), quantize=record.quantize)
 
 
 def _base_of_adapter(folder: Path) -> Source:

@@ -44,6 +44,11 @@ def load_tokenizer(path: str, chat_template: str | None = None) -> PreTrainedTok
     return tokenizer_of(locate(path), chat_template)
 
 
+def has_own_template(path: str, *, adapter: str | None = None) -> bool:
+    """Whether the tokenizer of a model path brings a chat template, as that of a model tuned on dialogues does."""
+    return bool(_read(locate(path, adapter=adapter)).chat_template)
+
+
 def tokenizer_of(source: Source, chat_template: str | None = None) -> PreTrainedTokenizerBase:
     """As `load_tokenizer`, for a path that has been located; an adapter's own tokenizer goes before its base's."""
     tokenizer = _read(source)

@@ -6,7 +6,7 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -21,9 +21,8 @@ from fairlead.errors import FairleadError, MachineError, ModelError
 from fairlead.identity import canonical_json
 from fairlead.models.language_model import LanguageModel
 from fairlead.models.quiet import quiet
-
-ADAPTER = "default"
-"""Name of the adapter that is trained, saved and merged."""
+from fairlead.models.stack_record import PlacedAdapter, StackRecord, write_record
+from fairlead.models.stacks import ADAPTER, adapter_names, has_adapter, trained_copies
 
 
 def digest_weights(model: Any) -> str:
@@ -31,21 +30,16 @@ def digest_weights(model: Any) -> str:
     return _digest(_base_tensors(model))
 
 
-def digest_adapter(model: Any) -> str:
-    """sha256 over the adapter's weights and what scales them; empty for a model without adapter."""
+def digest_adapter(model: Any, name: str = ADAPTER) -> str:
+    """sha256 over an adapter's weights and what scales them; empty for a model without adapter."""
     if not has_adapter(model):
         return ""
     from peft import get_peft_model_state_dict
 
-    config = model.peft_config[ADAPTER]
+    config = model.peft_config[name]
     scale = [config.r, config.lora_alpha, config.use_rslora, config.rank_pattern, config.alpha_pattern]
-    tensors = get_peft_model_state_dict(model, adapter_name=ADAPTER, save_embedding_layers=False)
+    tensors = get_peft_model_state_dict(model, adapter_name=name, save_embedding_layers=False)
     return _digest(sorted(tensors.items()), salt=canonical_json(scale))
-
-
-def has_adapter(model: Any) -> bool:
-    """Whether PEFT wraps the model."""
-    return hasattr(model, "peft_config") and hasattr(model, "get_base_model")
 
 
 def save_model(lm: LanguageModel, folder: str | Path) -> None:
@@ -67,40 +61,68 @@ def save_model(lm: LanguageModel, folder: str | Path) -> None:
 def save_adapter(lm: LanguageModel, folder: str | Path) -> None:
     """Write the trained adapter, tokenizer and chat template in PEFT's layout; equal adapters give equal bytes.
 
-    Raises as `save_model`.
+    What it was trained over, if more than plain weights, is recorded beside it. Raises as `save_model`.
     """
     assert has_adapter(lm.model)
     from peft import get_peft_model_state_dict
 
-    model: Any = lm.model
-    tensors = get_peft_model_state_dict(model, adapter_name=ADAPTER, save_embedding_layers=False)
-    config = model.peft_config[ADAPTER].to_dict() | {"inference_mode": True, "base_model_name_or_path": lm.source}
+    tensors = get_peft_model_state_dict(lm.model, adapter_name=ADAPTER, save_embedding_layers=False)
+    write_adapter(lm, folder, tensors, adapter_config(lm.model), beneath=lm.adapters[:-1])
+
+
+def write_adapter(
+    lm: LanguageModel,
+    folder: str | Path,
+    tensors: Mapping[str, Tensor],
+    config: Mapping[str, Any],
+    *,
+    beneath: tuple[PlacedAdapter, ...],
+) -> None:
+    """Write an adapter for the base of `lm` by its tensors and PEFT configuration. Raises as `save_model`."""
+    config = {**config, "inference_mode": True, "base_model_name_or_path": lm.source}
 
     def write(aside: Path) -> None:
-        whole = {name: tensor.detach().cpu().contiguous() for name, tensor in sorted(tensors.items())}
+        # Copies, because a head tied to the embeddings is the same memory under two names, which the format refuses.
+        whole = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in sorted(tensors.items())}
         save_file(whole, aside / "adapter_model.safetensors", metadata={"format": "pt"})
         text = json.dumps(config, indent=2, sort_keys=True, default=_plain)
         (aside / "adapter_config.json").write_text(text + "\n", encoding="utf-8")
+        write_record(aside, StackRecord(quantize=lm.quantize, beneath=beneath), base=lm.source)
         _save_tokenizer(lm.tokenizer, aside)
 
     _write_whole(Path(folder), write)
 
 
-def merged(lm: LanguageModel, *, dtype: torch.dtype) -> LanguageModel:
-    """The model with its adapter added into the base weights, rounded to `dtype`, in place: `lm` is used up.
+def adapter_config(model: Any, name: str = ADAPTER) -> dict[str, Any]:
+    """PEFT's configuration of an adapter on the model, as it is written down."""
+    config: dict[str, Any] = model.peft_config[name].to_dict()
+    # PEFT takes the tied head out of the list once it has tied it, and by some families' names does not tie it again.
+    tied = set(getattr(model.peft_config[name], "modules_to_tie", None) or ())
+    return config | ({"modules_to_save": sorted({*config["modules_to_save"], *tied})} if tied else {})
 
-    Raises ModelError when a merged weight is not finite.
+
+def merged(lm: LanguageModel, *, dtype: torch.dtype) -> LanguageModel:
+    """The model with its adapters added into the base weights, rounded to `dtype`, in place: `lm` is used up.
+
+    They are added in their order, from the base up. Raises ModelError when a merged weight is not finite.
     """
     assert has_adapter(lm.model)
     model: Any = lm.model
-    for name in [name for name in model.peft_config if name != ADAPTER]:
+    names = adapter_names(model)
+    for name in [name for name in model.peft_config if name not in names]:
         model.delete_adapter(name)
+    model.base_model.set_adapter(list(names), inference_mode=True)
+    whole_copies = [copy for name in names for _, copy in trained_copies(model, name)]
     try:
-        whole = model.merge_and_unload(safe_merge=True, adapter_names=[ADAPTER])
+        with quiet():
+            whole = model.merge_and_unload(safe_merge=True, adapter_names=list(names))
     except ValueError as error:
         raise ModelError(f"The adapter cannot be merged into {lm.source}: {error}") from error
+    for copy in whole_copies:  # modules like any other from here on
+        copy._forward_hooks.clear()
+        copy._forward_pre_hooks.clear()
     whole.to(dtype).requires_grad_(False)
-    return replace(lm, model=whole, weights_digest=digest_weights(whole), adapter_digest="")
+    return replace(lm, model=whole, weights_digest=digest_weights(whole), adapters=(), quantize=None)
 
 
 def refuse_taken(folder: Path) -> None:

@@ -11,9 +11,12 @@ from torch import nn
 
 from fairlead.config import Config
 from fairlead.engine.attention import causal_of
+from fairlead.engine.rendering import Renderer
+from fairlead.errors import ConfigError, Fault, ModelError
 from fairlead.models.adapters import add_lora, continue_adapter, reference_weights
 from fairlead.models.language_model import LanguageModel
-from fairlead.models.loading import load, resolve_dtype
+from fairlead.models.loading import is_stored_quantized, load, resolve_dtype
+from fairlead.models.reward_model import add_reward_head, is_reward_model
 from fairlead.models.sources import locate
 from fairlead.models.weights import save_adapter, save_model
 from fairlead.runs.directory import RunDirectory
@@ -52,16 +55,22 @@ class Policy:
         return name
 
 
-def load_policy(config: Config) -> Policy:
-    """Load the model and make trainable what the configuration trains.
+def load_policy(config: Config, *, rewards: bool = False) -> Policy:
+    """Load the model and make trainable what the configuration trains; `rewards` asks for a reward model.
 
-    Weights that are trained are float32; under an adapter the frozen ones have the type of the computation. Raises
-    ModelError where the model, or an adapter on it, cannot be used as asked.
+    Weights that are trained are float32; under an adapter the frozen ones have the type of the computation, or 4 bits.
+    Raises ModelError where the model, or an adapter on it, cannot be used as asked, ConfigError where weights in 4 bits
+    would be trained themselves.
     """
     model = config.model
     is_full = config.adapter is None and locate(model.path, adapter=model.adapter).adapter is None
+    if is_full:
+        _refuse_quantized(config)
     dtype = torch.float32 if is_full else resolve_dtype(config.train.precision)
-    lm = load(model.path, dtype=dtype, adapter=model.adapter, chat_template=model.chat_template)
+    lm = load(
+        model.path, dtype=dtype, adapter=model.adapter, chat_template=model.chat_template, quantize=model.quantize
+    )
+    lm = of_kind(lm, config, rewards=rewards)
     start = lm.adapter_digest
     if config.adapter is not None:
         lm = add_lora(lm, config.adapter, seed=config.train.seed)
@@ -70,3 +79,32 @@ def load_policy(config: Config) -> Policy:
     else:
         lm = continue_adapter(lm)
     return Policy(lm=lm, is_full=is_full, start_adapter=start)
+
+
+def _refuse_quantized(config: Config) -> None:
+    """Weights in 4 bits are steps apart that no optimizer's update is as large as: only an adapter over them learns."""
+    if config.model.quantize is not None:
+        problem = "a quantised base cannot be trained in full, only under an adapter."
+        remedy = "Add an `adapter` section, or leave out model.quantize."
+        raise ConfigError([Fault(field="model.quantize", problem=problem, remedy=remedy)])
+    if is_stored_quantized(config.model.path):
+        raise ModelError(
+            f"The weights of {config.model.path} are in 4 bits, and a quantised base cannot be trained in full. Add an "
+            f"`adapter` section, or give the original weights."
+        )
+
+
+def of_kind(lm: LanguageModel, config: Config, *, rewards: bool) -> LanguageModel:
+    """The model as the loss trains it: a reward model, made of a language model where it is not one yet, or not one.
+
+    Raises ModelError for a reward model under a loss of language models, and as `add_reward_head`.
+    """
+    if rewards == is_reward_model(lm.model):
+        return lm
+    if not rewards:
+        names = " + ".join(each.name for each in config.losses)
+        raise ModelError(
+            f"{config.model.path} is a reward model: it gives completions a number and cannot write any, so {names} "
+            f"cannot train it. Give a language model as model.path, or set `loss.name: reward`."
+        )
+    return add_reward_head(lm, endings=Renderer(lm.tokenizer).stop_ids)
