@@ -112,7 +112,7 @@ def _pass(scorer: Scorer, groups: Sequence[PromptGroup], progress: Progress) -> 
             packed = scorer.batch([groups[i] for i in batch])
             states = scorer.hidden(packed)
             hidden.append(states)
-            logps.append(token_logps(scorer.model, states, packed.target_N))
+            logps.append(token_logps(scorer.model, states, packed.target_N)[0])
             counts.append(packed.count_C)
             task.advance(len(batch))
     return _Pass(torch.cat(hidden), torch.cat(logps), torch.cat(counts))

@@ -6,7 +6,14 @@ import pytest
 import torch
 
 from fairlead.config import AdapterConfig
-from fairlead.engine.reference import PROOF_TOKENS, LiveReference, prove_reference
+from fairlead.engine.reference import (
+    PROOF_TOKENS,
+    CopiedReference,
+    FollowedWeight,
+    LiveReference,
+    SyncedReference,
+    prove_reference,
+)
 from fairlead.engine.reference_cache import ReferenceCache
 from fairlead.engine.scoring import make_scorer
 from fairlead.errors import RunError
@@ -59,6 +66,24 @@ def test_the_live_reference_leaves_the_policy_as_it_was():
     assert torch.equal(first, second)  # no dropout
     assert lm.model.training
     assert [name for name, parameter in lm.model.named_parameters() if parameter.requires_grad] == trainable
+
+
+def test_a_reference_that_follows_moves_when_it_is_due_and_by_its_share():
+    """π_ref ← α·π + (1 − α)·π_ref, every three steps."""
+    policy, own = tiny_llama(), tiny_llama(seed=1).requires_grad_(False)
+    start = [weight.clone() for weight in own.parameters()]
+    followed = {
+        name: FollowedWeight(own=own.get_parameter(name), policy=weight) for name, weight in policy.named_parameters()
+    }
+    inner = CopiedReference(make_scorer(own))
+    reference = SyncedReference(inner=inner, weights=followed, every=3, alpha=0.25)
+    for step in range(1, 7):
+        reference.after_step(step)
+        share = 0.75 ** (step // 3)
+        for weight, before, ours in zip(policy.parameters(), start, own.parameters(), strict=True):
+            torch.testing.assert_close(ours, share * before + (1 - share) * weight.detach())
+    assert reference.parameters.keys() == dict(own.named_parameters()).keys()
+    assert torch.equal(reference.scores(GROUPS).logp_N, own_scores(make_scorer(own), GROUPS).logp_N)
 
 
 @pytest.mark.parametrize("cached", [True, False])

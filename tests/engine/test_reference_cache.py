@@ -56,6 +56,9 @@ class Watched:
         self.passes += 1
         return self.scorer.score(batch)
 
+    def score_with_balance(self, batch: Any, columns: frozenset[str]) -> Any:
+        return self.score(batch), None
+
 
 @pytest.fixture(scope="module")
 def scorer() -> Scorer:

@@ -173,9 +173,9 @@ def test_one_pair_puts_each_token_through_the_trunk_once_and_only_trained_tokens
     )
     original = heads.token_logps
 
-    def counting(model, hidden, target):
+    def counting(model, hidden, target, **others):
         seen["head"] += len(hidden)
-        return original(model, hidden, target)
+        return original(model, hidden, target, **others)
 
     monkeypatch.setattr("fairlead.engine.scoring.token_logps", counting)
     scorer = Scorer(model=model, packed=True, compute=torch.float32)
@@ -183,6 +183,24 @@ def test_one_pair_puts_each_token_through_the_trunk_once_and_only_trained_tokens
         scorer.score(scorer.batch(GROUPS))
     assert seen["trunk"] == sum(len(g.prompt) + sum(len(c.ids) for c in g.completions) for g in GROUPS)
     assert seen["head"] == sum(sum(c.trained) for g in GROUPS for c in g.completions)
+
+
+@pytest.mark.parametrize("engine", ["packed", "padded"])
+def test_a_further_column_comes_where_it_is_asked_for(engine):
+    model = in_float64(tiny_llama())
+    scorer = make_scorer(model, engine=engine)
+    with scorer.attention(), torch.no_grad():
+        batch = scorer.batch(GROUPS)
+        plain, more = scorer.score(batch), scorer.score(batch, frozenset({"log_sum_sq_probs"}))
+    assert plain.log_sum_sq_probs_N is None
+    assert torch.equal(more.logp_N, plain.logp_N)
+    expected = []
+    for group in GROUPS:
+        for done in group.completions:
+            logp = torch.log_softmax(model(input_ids=torch.tensor([group.prompt + done.ids])).logits[0], dim=-1)
+            at = len(group.prompt) - 1
+            expected.append(torch.logsumexp(2 * logp[at : at + len(done.ids)], dim=-1)[torch.tensor(done.trained)])
+    assert (more.log_sum_sq_probs_N - torch.cat(expected)).abs().max().item() < 1e-10
 
 
 def test_prompts_that_begin_alike_are_stored_once_and_score_the_same():

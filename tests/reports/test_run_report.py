@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from markupsafe import escape
 
-from fairlead.reports.page import Comparison, Exchanges, Facts, Figures, Numbers, Section, Table
+from fairlead.reports.page import Comparison, Exchanges, Facts, Figures, Numbers, Prose, Section, Table
 from fairlead.reports.run_data import read_run
 from fairlead.reports.run_report import duration, run_page, run_report
 from fairlead.runs.directory import RunDirectory
@@ -47,6 +47,42 @@ def test_one_run_in_full(tmp_path: Path) -> None:
         "What the metrics mean",
         "Surroundings",
     ]
+
+
+def test_what_went_wrong_comes_before_any_curve(tmp_path: Path) -> None:
+    run = make_run(tmp_path, sealed=False)
+    found = [{"code": "loss_zero", "text": "the loss was exactly 0."}, {"code": "epochs", "text": "train.epochs is 9."}]
+    run.update_extra(diagnosis=found, stop_reason="probe/length was 99", advice=found)
+    page = run_page([read_run(run.path)])
+    assert page.sections[0].title == "Worth knowing first"
+    texts = [(block.text, block.tone) for block in page.sections[0].blocks if isinstance(block, Prose)]
+    assert texts == [
+        ("Training was stopped: probe/length was 99", "warn"),
+        ("The loss was exactly 0.", "warn"),
+        ("train.epochs is 9.", "warn"),
+    ]
+    assert "loss_zero" not in run_report([run.path])  # nowhere a second time
+    other = make_run(tmp_path, name="2026-11-24-dpo-0000")
+    both = _section(run_page([read_run(run.path), read_run(other.path)]).sections, "Worth knowing first")
+    assert [block.text.split(":")[0] for block in both.blocks if isinstance(block, Prose)] == [run.path.name] * 3
+
+
+def test_probes_are_drawn_as_what_is_held_out_and_compared(tmp_path: Path) -> None:
+    run = make_run(tmp_path, sealed=False)
+    for step in (0, 45, 90):
+        run.append(step, {"probe/repetition": step / 300, "logps/chosen_change": -step / 100, "mine": step})
+    data = read_run(run.path)
+    (figures,) = _section(run_page([data]).sections, "Curves").blocks
+    assert isinstance(figures, Figures)
+    titles = [figure.title for figure in figures.figures]
+    assert titles.index("probe/repetition") < titles.index("learning_rate")
+    assert "logps/chosen_change (nats/token)" in titles
+    assert "mine" in titles
+    (repetition,) = [figure for figure in figures.figures if figure.title == "probe/repetition"]
+    assert "Lower is better." in repetition.caption
+    table = _section(run_page([data, data]).sections, "The runs").blocks[1]
+    assert isinstance(table, Table)
+    assert "probe/repetition" in {row[0].text for row in table.rows if not isinstance(row[0], str)}
 
 
 def test_curves_pair_what_is_read_together_and_say_what_they_mean(tmp_path: Path) -> None:

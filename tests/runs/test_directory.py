@@ -89,6 +89,17 @@ def test_a_run_that_was_killed_while_it_was_made_is_made_again(
         create(tmp_path / "mine")
 
 
+def test_what_killed_writers_left_is_not_sealed(tmp_path: Path) -> None:
+    run = create(tmp_path / "one")
+    (run.artifacts / ".adapter.77.partial").mkdir()
+    (run.artifacts / ".adapter.77.partial" / "weights").write_text("half")
+    (run.path / ".run.json.77.part").write_text("{")
+    (run.path / ".gitignore").write_text("*")
+    run.seal()
+    assert run.verify() == []
+    assert sorted(path.name for path in run.path.rglob(".*")) == [".gitignore"]
+
+
 def test_a_name_is_not_taken_twice(tmp_path: Path) -> None:
     create(tmp_path / "one")
     with pytest.raises(RunError, match="already"):

@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from fairlead.runs.metrics import METRICS, describe
+from fairlead.runs.metrics import METRICS, PROBES, describe, evaluated_name
 
 
 def test_the_names_users_know() -> None:
@@ -20,8 +20,12 @@ def test_the_names_users_know() -> None:
         "ranking_accuracy",
         "logps/chosen",
         "logps/rejected",
+        "logps/chosen_change",
+        "logps/rejected_change",
         "nll_loss",
+        "aux_loss",
         "kl",
+        *PROBES,
         "tokens/s",
         "examples/s",
         "epoch",
@@ -33,6 +37,26 @@ def test_a_meaning_is_one_line(name: str) -> None:
     assert METRICS[name].meaning
     assert "\n" not in METRICS[name].meaning
     assert METRICS[name].direction in {"up", "down", "none"}
+
+
+def test_the_names_of_probes() -> None:
+    names = ("length", "repetition", "ended", "kl", "bullets", "markdown", "apologies", "refusals")
+    assert tuple(f"probe/{name}" for name in names) == PROBES
+
+
+@pytest.mark.parametrize(
+    ("name", "recorded"),
+    [
+        ("loss", "eval/loss"),
+        ("eval/loss", "eval/loss"),
+        ("rewards/margins", "eval/rewards/margins"),
+        ("probe/kl", "probe/kl"),
+        ("mine", "mine"),
+        ("theirs", "eval/theirs"),
+    ],
+)
+def test_the_name_that_evaluations_record_by(name: str, recorded: str) -> None:
+    assert evaluated_name(name, {"mine"}) == recorded
 
 
 def test_held_out_metrics_mean_the_same() -> None:

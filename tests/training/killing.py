@@ -34,7 +34,13 @@ CASES: dict[str, dict[str, Any]] = {
     "sft": {"loss": "sft"},
     "dpo-lora": {"loss": "dpo", "adapter": {"r": 4}},
     "dpo-full": {"loss": "dpo"},
-    "kto-lora-dropout": {"loss": "kto", "adapter": {"r": 4, "dropout": 0.1}},
+    "kto-lora-dropout": {
+        "loss": "kto",
+        "adapter": {"r": 4, "dropout": 0.1},
+        "sample_prompts": 2,
+        "sample_tokens": 4,
+    },
+    "reward-lora": {"loss": "reward", "adapter": {"r": 4}},
 }
 TIMED = {"tokens/s", "examples/s"}
 

@@ -11,18 +11,20 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import nn
 
 from fairlead.config import Config
 from fairlead.engine.groups import Completion, PromptGroup
 from fairlead.engine.rows import add_mismatched
 from fairlead.engine.scoring import Scorer
 from fairlead.losses.binding import bind
-from fairlead.losses.scores import Demonstrations, Pairs, Thumbs, TokenScores
+from fairlead.losses.scores import Demonstrations, Pairs, RewardPairs, Thumbs, TokenScores
 from fairlead.losses.table import LOSSES
+from fairlead.models.reward_model import reward_head, with_head
 from fairlead.training.objective import Objective
 from tests.tiny import VOCABULARY, tiny_llama
 
-KINDS = {Pairs: "preference", Thumbs: "feedback", Demonstrations: "demonstration"}
+KINDS = {Pairs: "preference", RewardPairs: "preference", Thumbs: "feedback", Demonstrations: "demonstration"}
 
 
 def make_groups(loss: str, count: int, *, seed: int = 4, weighted: bool = False) -> list[PromptGroup]:
@@ -67,7 +69,10 @@ def make_objective(
     loss: str, *, budget: int = 10_000, dtype: torch.dtype = torch.float32, reference: Any = None, **model_config: Any
 ) -> Objective:
     """An objective on a tiny Llama, all of it trained; the reference is a Llama with other weights."""
-    model = tiny_llama(**model_config).to(dtype)
+    model: nn.Module = tiny_llama(**model_config)
+    if LOSSES[loss].examples is RewardPairs:
+        model = under_head(model)
+    model.to(dtype)
     other = OtherModel(Scorer(model=tiny_llama(seed=1).to(dtype), packed=True, compute=dtype))
     return Objective(
         scorer=Scorer(model=model, packed=True, compute=dtype),
@@ -75,6 +80,13 @@ def make_objective(
         reference=(reference or other) if LOSSES[loss].needs_reference else None,
         budget=budget,
     )
+
+
+def under_head(model: nn.Module) -> nn.Module:
+    """The model made a reward model, whose head says something."""
+    made: nn.Module = with_head(model, "tiny", skipped=None).requires_grad_(True)
+    torch.nn.init.normal_(reward_head(made).weight, generator=torch.Generator().manual_seed(7))
+    return made
 
 
 @dataclass(frozen=True)
@@ -131,6 +143,7 @@ def make_config(
     *,
     adapter: dict[str, Any] | None = None,
     model_adapter: Path | None = None,
+    quantize: str | None = None,
     data: dict[str, Any] | None = None,
     **train: Any,
 ) -> Config:
@@ -151,7 +164,11 @@ def make_config(
         "tensorboard": False,
     }
     return Config(
-        model={"path": str(model), "adapter": None if model_adapter is None else str(model_adapter)},
+        model={
+            "path": str(model),
+            "adapter": None if model_adapter is None else str(model_adapter),
+            "quantize": quantize,
+        },
         data={"train": str(files[0]), "eval": str(files[1]), **(data or {})},
         loss=losses if len(losses) > 1 else losses[0],
         adapter=adapter,

@@ -7,8 +7,7 @@ import json
 import os
 import random
 import resource
-import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -18,9 +17,22 @@ from torch import nn
 from torch.optim import AdamW
 
 from fairlead.errors import MachineError
+from fairlead.identity import digest_file
 from fairlead.training import checkpoint
-from fairlead.training.checkpoint import FILES, MANIFEST, Checkpoints, LoopState, load, load_weights, read_state, verify
+from fairlead.training.checkpoint import (
+    FILES,
+    MANIFEST,
+    STATE,
+    Checkpoints,
+    Found,
+    LoopState,
+    load,
+    load_weights,
+    read_state,
+    verify,
+)
 from fairlead.training.optimizer import make_optimizer, optimizer_tensors, trainable
+from tests.training.damage import DAMAGE, HALF_RENAMED, flip
 
 
 class Job:
@@ -54,16 +66,17 @@ class Job:
         return sorted(os.listdir(self.checkpoints.folder))
 
 
-def flip(path: Path, *, at: int, bit: int = 0) -> None:
-    content = bytearray(path.read_bytes())
-    content[at] ^= 1 << bit
-    path.write_bytes(content)
-
-
 def test_everything_comes_back_bit_for_bit(tmp_path: Path) -> None:
     job = Job(tmp_path)
     job.train(1, 2)
-    state = LoopState(step=3, best_step=2, best_value=0.1 + 0.2, evaluations_without_improvement=1, events_size=77)
+    state = LoopState(
+        step=3,
+        best_step=2,
+        best_value=0.1 + 0.2,
+        evaluations_without_improvement=1,
+        events_size=77,
+        statistics={"bco": 1 / 3},
+    )
     path = job.checkpoints.save(state, job.parameters, job.optimizer)
     expected = [torch.randn(4), *(p.detach().clone() for p in job.model.parameters())]
     moments = {name: tensor.clone() for name, tensor in optimizer_tensors(job.optimizer, job.parameters).items()}
@@ -74,6 +87,19 @@ def test_everything_comes_back_bit_for_bit(tmp_path: Path) -> None:
     restored = optimizer_tensors(other.optimizer, other.parameters)
     assert restored.keys() == moments.keys()
     assert all(torch.equal(moments[name], restored[name]) for name in moments)
+
+
+def test_a_checkpoint_of_the_first_format_is_still_read(tmp_path: Path) -> None:
+    path = Job(tmp_path).save(1)
+    content = json.loads((path / STATE).read_text())
+    first = ("step", "best_step", "best_value", "evaluations_without_improvement", "events_size")
+    content["loop"] = {name: content["loop"][name] for name in first}
+    (path / STATE).write_text(json.dumps(content))
+    manifest = json.loads((path / MANIFEST).read_text())
+    manifest["format"], manifest["files"][STATE] = 1, digest_file(path / STATE)
+    (path / MANIFEST).write_text(json.dumps(manifest))
+    assert verify(path) is None
+    assert read_state(path) == LoopState(step=1)
 
 
 def test_weights_alone_come_back(tmp_path: Path) -> None:
@@ -91,52 +117,27 @@ def test_nothing_is_pickled_and_the_manifest_names_every_file(tmp_path: Path) ->
     assert verify(path) is None
 
 
-DAMAGE: dict[str, tuple[Callable[[Path], object], str]] = {
-    "truncated file": (lambda p: os.truncate(p / "weights.safetensors", 100), "weights.safetensors is damaged"),
-    "empty file": (lambda p: os.truncate(p / "optimizer.safetensors", 0), "optimizer.safetensors is damaged"),
-    "longer file": (lambda p: os.truncate(p / "state.json", 10_000), "state.json is damaged"),
-    "one flipped bit": (lambda p: flip(p / "weights.safetensors", at=-1), "weights.safetensors is damaged"),
-    "missing file": (lambda p: (p / "optimizer.safetensors").unlink(), "optimizer.safetensors is missing"),
-    "missing manifest": (lambda p: (p / MANIFEST).unlink(), "no manifest, so it was never finished"),
-    "empty folder": (lambda p: [file.unlink() for file in p.iterdir()], "no manifest"),
-    "torn manifest": (lambda p: os.truncate(p / MANIFEST, 40), "manifest cannot be read"),
-    "no object in the manifest": (lambda p: (p / MANIFEST).write_text("[1]"), "manifest cannot be read"),
-    "manifest of nothing": (
-        lambda p: (p / MANIFEST).write_text('{"format": 1, "step": 3, "files": {}}'),
-        "that of another checkpoint",
-    ),
-    "other format": (
-        lambda p: (p / MANIFEST).write_text('{"format": 2, "step": 3, "files": {}}'),
-        "it has format 2, this version reads 1",
-    ),
-    "other checkpoint's files": (
-        lambda p: [shutil.copy(p.with_name("step-000002") / name, p / name) for name in (*FILES, MANIFEST)],
-        "that of another checkpoint",
-    ),
-    "a file in its place": (lambda p: (shutil.rmtree(p), p.write_text("x")), "manifest cannot be read"),
-}
-
-
-def zero_bytes(path: Path) -> None:
-    content = bytearray((path / "weights.safetensors").read_bytes())
-    content[-16:] = bytes(16)
-    (path / "weights.safetensors").write_bytes(content)
-
-
-DAMAGE["zeroed bytes"] = (zero_bytes, "weights.safetensors is damaged")
-
-
 @pytest.mark.parametrize("kind", DAMAGE)
-def test_a_damaged_checkpoint_is_passed_over_and_named(tmp_path: Path, kind: str) -> None:
+def test_a_damaged_checkpoint_is_passed_over_named_and_written_again(tmp_path: Path, kind: str) -> None:
     job = Job(tmp_path)
     job.train(2, 3)
     damage, fault = DAMAGE[kind]
     damage(job.checkpoints.path(3))
     found = job.checkpoints.newest()
     assert found.path == job.checkpoints.path(2)
-    assert len(found.skipped) == 1
-    assert found.skipped[0].startswith("step-000003: ")
-    assert fault in found.skipped[0]
+    if kind == HALF_RENAMED:
+        assert found.skipped == ()
+    else:
+        (skipped,) = found.skipped
+        assert skipped.startswith("step-000003: ")
+        assert fault in skipped
+    job.train(3)
+    assert job.names == ["step-000002", "step-000003"]
+    assert job.checkpoints.newest() == Found(job.checkpoints.path(3), ())
+
+
+def test_there_are_sixteen_kinds_of_damage_or_more() -> None:
+    assert len(DAMAGE) >= 16
 
 
 def test_every_flipped_bit_is_seen(tmp_path: Path) -> None:

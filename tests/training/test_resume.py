@@ -43,7 +43,7 @@ def outcome(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
 def test_every_step_has_a_kill_point() -> None:
     quick, thorough = plan(thorough=False), plan(thorough=True)
     assert {step for step, _ in quick} == {step for step, _ in thorough} == {0, *range(1, STEPS + 1)}
-    assert (len(CASES) * len(quick), len(CASES) * len(thorough)) == (128, 344)
+    assert (len(CASES) * len(quick), len(CASES) * len(thorough)) == (160, 430)
 
 
 @pytest.mark.parametrize("case", CASES)

@@ -5,11 +5,16 @@ from __future__ import annotations
 import difflib
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any, get_args
+from typing import TYPE_CHECKING, Any, get_args
 
 from pydantic import BaseModel
 
+from fairlead.config.metric_faults import metric_faults
+from fairlead.config.own import Own
 from fairlead.errors import Fault
+
+if TYPE_CHECKING:
+    from fairlead.losses.contract import Loss
 
 EXPECTED = {
     "string_type": "text (in quotes)",
@@ -59,9 +64,16 @@ ELSEWHERE = {
 """Keys that other tools use for the same thing, or that are looked for in another section."""
 
 
-def find_faults(schema: type[BaseModel], given: Mapping[str, Any], errors: Sequence[Mapping[str, Any]]) -> list[Fault]:
-    """Every fault of `given`: pydantic's `errors` put into words, losses, and settings that contradict each other."""
-    return [*_translate(schema, errors), *_loss_faults(given.get("loss")), *_contradictions(given)]
+def find_faults(
+    schema: type[BaseModel], given: Mapping[str, Any], errors: Sequence[Mapping[str, Any]], own: Own
+) -> list[Fault]:
+    """Every fault of `given`: pydantic's `errors` put into words, losses, metrics, and settings that contradict."""
+    return [
+        *_translate(schema, errors),
+        *_loss_faults(given.get("loss"), own.losses),
+        *metric_faults(given, own=own.metrics, any_name=bool(own.losses)),
+        *_contradictions(given),
+    ]
 
 
 def nearest(name: str, known: Iterable[str]) -> str | None:
@@ -156,8 +168,9 @@ def _known_fields(schema: type[BaseModel], prefix: str = "") -> Iterator[str]:
 
 def _unknown_key(schema: type[BaseModel], field: str) -> Fault:
     parent, _, key = field.rpartition(".")
+    section = ".".join(part for part in parent.split(".") if not part.isdecimal())
     known = list(_known_fields(schema))
-    siblings = [name.rpartition(".")[2] for name in known if name.rpartition(".")[0] == parent]
+    siblings = [name.rpartition(".")[2] for name in known if name.rpartition(".")[0] == section]
     elsewhere = ELSEWHERE.get(key) or next((name for name in known if name.endswith(f".{key}")), None)
     if elsewhere is not None:
         remedy = f"Write it as {elsewhere}."
@@ -168,17 +181,19 @@ def _unknown_key(schema: type[BaseModel], field: str) -> Fault:
     return Fault(field=field, problem="is not a known key.", remedy=remedy)
 
 
-def _loss_faults(loss: Any) -> list[Fault]:
-    """Unknown losses, unknown parameters and values out of range, by the table of losses."""
+def _loss_faults(loss: Any, own: Mapping[str, Loss]) -> list[Fault]:
+    """Unknown losses, unknown parameters and values out of range, by the table of losses and the user's own."""
     items = [("loss", loss)] if not isinstance(loss, list) else [(f"loss.{i}", item) for i, item in enumerate(loss)]
     faults: list[Fault] = []
     for where, item in items:
         if not isinstance(item, Mapping) or not isinstance(item.get("name", "dpo"), str):
             continue
-        from fairlead.losses.table import check_parameters
+        from fairlead.losses.checking import check_parameters
+        from fairlead.losses.table import LOSSES
 
         parameters = {str(key): value for key, value in item.items() if key not in {"name", "weight"}}
-        faults.extend(check_parameters(item.get("name", "dpo"), parameters, field=where))
+        table = {**LOSSES, **own}
+        faults.extend(check_parameters(item.get("name", "dpo"), parameters, field=where, table=table))
     return faults
 
 
@@ -193,15 +208,21 @@ def _contradictions(given: Mapping[str, Any]) -> list[Fault]:
     if get("data", "eval") and get("data", "eval_fraction"):
         problem = "rows are held out only where data.eval is empty, and it is not."
         faults.append(Fault(field="data.eval_fraction", problem=problem, remedy="Remove one of the two."))
-    if get("train", "early_stopping_patience") and not (get("data", "eval") or get("data", "eval_fraction")):
-        problem = "early stopping needs held-out rows."
+    if (
+        get("train", "early_stopping_patience")
+        and get("train", "metric_for_best") is None
+        and not (get("data", "eval") or get("data", "eval_fraction"))
+    ):
+        problem = "early stopping needs held-out rows, or a metric of the probes as train.metric_for_best."
         faults.append(
             Fault(field="train.early_stopping_patience", problem=problem, remedy="Set data.eval or data.eval_fraction.")
         )
-    if get("model", "adapter") and given.get("adapter") is not None:
-        problem = "model.adapter goes on training an existing adapter, whose rank and targets are in its own folder."
-        faults.append(Fault(field="adapter", problem=problem, remedy="Remove this section or model.adapter."))
-    if get("train", "reference") == "live" and not get("model", "adapter") and given.get("adapter") is None:
+    synced, live = get("train", "reference_sync_steps") is not None, get("train", "reference") == "live"
+    if live and not synced and not get("model", "adapter") and given.get("adapter") is None:
         problem = "a live reference is the model with its adapter off, and full fine-tuning has no adapter."
         faults.append(Fault(field="train.reference", problem=problem, remedy="Write cache, or add an adapter section."))
+    if synced and not live:
+        problem = "the cache keeps the reference as it is before training, and train.reference_sync_steps moves it."
+        remedy = "Write live, or remove train.reference_sync_steps."
+        faults.append(Fault(field="train.reference", problem=problem, remedy=remedy))
     return faults

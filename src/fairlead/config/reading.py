@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import copy
 import re
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import yaml
 
+from fairlead.config.own import NOTHING, Own
 from fairlead.config.schema import Config
 from fairlead.errors import ConfigError, Fault
 
@@ -41,22 +43,33 @@ _Loader.add_implicit_resolver(
 )
 
 
-def read_config(path: str | Path, overrides: Sequence[str] = ()) -> Config:
+def read_config(path: str | Path, overrides: Sequence[str] = (), *, own: Own = NOTHING) -> Config:
     """The configuration in a YAML file, with `overrides` such as `loss.beta=0.3` laid over it.
 
-    Relative paths are seen from the folder of the file; values of overrides are read as YAML. Raises one ConfigError
-    with all faults.
+    Relative paths are seen from the folder of the file; values of overrides are read as YAML. It may name losses and
+    metrics of the user's `own`. Raises one ConfigError with all faults.
     """
     path = Path(path).expanduser()
     given, faults = _parse(_read(path), source=str(path))
+    return _settle(given, faults, overrides, folder=path.parent, source=str(path), own=own)
+
+
+def make_config(sections: Mapping[str, Any], overrides: Sequence[str] = (), *, own: Own = NOTHING) -> Config:
+    """As `read_config`, of sections given as mappings; relative paths are seen from the working directory."""
+    return _settle(copy.deepcopy(dict(sections)), [], overrides, folder=None, source="configuration", own=own)
+
+
+def _settle(
+    given: dict[str, Any], faults: list[Fault], overrides: Sequence[str], *, folder: Path | None, source: str, own: Own
+) -> Config:
     for override in overrides:
         faults.extend(_lay_over(given, override))
     try:
-        config = Config.parse(given, folder=path.parent, source=str(path))
+        config = Config.parse(given, folder=folder, source=source, own=own)
     except ConfigError as error:
-        raise ConfigError([*faults, *error.faults], source=str(path)) from None
+        raise ConfigError([*faults, *error.faults], source=source) from None
     if faults:
-        raise ConfigError(faults, source=str(path))
+        raise ConfigError(faults, source=source)
     return config
 
 

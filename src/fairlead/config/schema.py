@@ -12,6 +12,7 @@ from pydantic.functional_validators import AfterValidator, field_validator
 from pydantic_core import PydanticCustomError
 
 from fairlead.config.faults import find_faults
+from fairlead.config.own import NOTHING, Own
 from fairlead.errors import ConfigError
 
 VERSION = 1
@@ -70,10 +71,14 @@ class ModelConfig(Section):
         min_length=1, description="Transformers folder, hub id or .gguf file."
     )
     adapter: InFolder | None = Field(
-        default=None, description="Folder of a PEFT adapter to go on training; a frozen copy of it is the reference."
+        default=None,
+        description="Folder of a PEFT adapter: trained on, with a frozen copy as reference, or frozen under a new one.",
     )
     chat_template: Annotated[str, AfterValidator(_template_from_folder)] | None = Field(
         default=None, description="File with a Jinja template used in place of the tokenizer's, or the word plain."
+    )
+    quantize: Literal["nf4"] | None = Field(
+        default=None, description="Frozen weights under an adapter in 4 bits (QLoRA, extra quant); null: as they are."
     )
     engine: Literal["auto", "packed", "padded"] = Field(
         default="auto",
@@ -125,15 +130,31 @@ class LossConfig(Section):
 class AdapterConfig(Section):
     """Low-rank adaptation instead of full fine-tuning."""
 
-    kind: Literal["lora"] = Field(default="lora", description="Kind of adapter.")
+    kind: Literal["lora", "dora"] = Field(
+        default="lora", description="Kind of adapter; dora also trains the length of each weight column."
+    )
     r: int = Field(default=16, ge=1, description="Rank.")
     alpha: float | None = Field(
         default=None, gt=0, description="Scale, divided by the rank in use; null: twice the rank."
     )
     dropout: float = Field(default=0.0, ge=0, lt=1, description="Probability of dropping an input of the adapter.")
+    rslora: bool = Field(default=False, description="Divide alpha by the square root of the rank, not by the rank.")
+    train_embeddings: bool = Field(default=False, description="Train a full copy of the input embeddings as well.")
+    train_head: bool = Field(default=False, description="Train a full copy of the output head as well.")
     targets: str | Annotated[list[str], Field(min_length=1)] = Field(
         default="all-linear", description="Modules to adapt: attention, all-linear, or a list of module names."
     )
+
+
+class StopRule(Section):
+    """Stop training once a metric is out of bounds: one bound, at so many evaluations in a row."""
+
+    metric: str = Field(
+        min_length=1, description="Metric of evaluations: a held-out one (eval/ may be left out), or of the probes."
+    )
+    above: float | None = Field(default=None, description="Largest value allowed.")
+    below: float | None = Field(default=None, description="Smallest value allowed.")
+    evaluations: int = Field(default=1, ge=1, description="Evaluations in a row that must be out of bounds.")
 
 
 class TrainConfig(Section):
@@ -175,6 +196,15 @@ class TrainConfig(Section):
     reference_cache: InFolder = Field(
         default=".fairlead/reference", validate_default=True, description="Folder of cached reference log-probs."
     )
+    reference_sync_steps: int | None = Field(
+        default=None, ge=1, description="Steps between updates of the reference from the policy (TR-DPO); null: never."
+    )
+    reference_mixup_alpha: float = Field(
+        default=0.6,
+        gt=0,
+        le=1,
+        description="Share of the policy in such an update; 1 puts it in the reference's place.",
+    )
     eval_steps: int | None = Field(
         default=None, ge=1, description="Steps between evaluations; null: at the end of each epoch and at the end."
     )
@@ -184,16 +214,22 @@ class TrainConfig(Section):
     metric_for_best: str | None = Field(
         default=None,
         min_length=1,
-        description="Metric of the best checkpoint; null: rewards/accuracies, or loss for SFT and KTO.",
+        description="Metric of the best checkpoint, held-out or of the probes; null: by the loss, where rows are held "
+        "out.",
+    )
+    stop_if: list[StopRule] = Field(
+        default_factory=list, description="Rules that stop training, each {metric, above or below, evaluations}."
     )
     save_steps: int | None = Field(
         default=None, ge=1, description="Steps between checkpoints; null: at each evaluation."
     )
     keep_checkpoints: int = Field(default=2, ge=1, description="Newest checkpoints kept, besides the best.")
     sample_prompts: int = Field(
-        default=4, ge=0, description="Held-out prompts answered before and after training, for the report; 0: none."
+        default=4,
+        ge=0,
+        description="Held-out prompts answered before the first step and at each evaluation (probes); 0: none.",
     )
-    sample_tokens: int = Field(default=128, ge=1, description="Most tokens in one of these answers.")
+    sample_tokens: int = Field(default=128, ge=1, description="Most tokens in one of these replies.")
     tensorboard: bool = Field(default=True, description="Write metrics for TensorBoard as well.")
     threads: int | None = Field(default=None, ge=1, description="CPU threads; null: as many as PyTorch takes.")
 
@@ -225,13 +261,16 @@ class Config(Section):
     )
 
     def __init__(self, **given: Any) -> None:
-        _fill(self, given, folder=None, source="configuration")
+        _fill(self, given, folder=None, source="configuration", own=NOTHING)
 
     @classmethod
-    def parse(cls, given: dict[str, Any], *, folder: Path, source: str) -> Config:
-        """The configuration `given` describes, its relative paths seen from `folder`; `source` heads the faults."""
+    def parse(cls, given: dict[str, Any], *, folder: Path | None, source: str, own: Own = NOTHING) -> Config:
+        """The configuration `given` describes, its relative paths seen from `folder`; `source` heads the faults.
+
+        It may name losses and metrics of the user's `own`.
+        """
         config = cls.__new__(cls)
-        _fill(config, given, folder=folder, source=source)
+        _fill(config, given, folder=folder, source=source, own=own)
         return config
 
     @property
@@ -244,14 +283,14 @@ class Config(Section):
         return sorted(_fields_set(self))
 
 
-def _fill(config: Config, given: dict[str, Any], *, folder: Path | None, source: str) -> None:
+def _fill(config: Config, given: dict[str, Any], *, folder: Path | None, source: str, own: Own) -> None:
     """Validate into `config`, or raise every fault at once (pydantic's own and those of losses and combinations)."""
     errors: list[Any] = []
     try:
         config.__pydantic_validator__.validate_python(given, self_instance=config, context={"folder": folder})
     except ValidationError as error:
         errors = list(error.errors(include_url=False))
-    if faults := find_faults(Config, given, errors):
+    if faults := find_faults(Config, given, errors, own):
         raise ConfigError(faults, source=source)
 
 

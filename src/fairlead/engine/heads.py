@@ -1,4 +1,4 @@
-"""Output heads: hidden states at trained positions → log-probabilities of the trained tokens, chunk by chunk.
+"""Output heads: hidden states at trained positions → what losses need of the trained tokens, chunk by chunk.
 
 Logits never exist whole: the largest buffer is one chunk of rows × vocabulary.
 Shapes: N trained tokens, H hidden size, V vocabulary.
@@ -34,33 +34,46 @@ class _TokenLogProbs(torch.autograd.Function):
 
     The derivative of a token's log-probability by its hidden state, W[target] − softmax·W, does not depend on the loss.
     With a frozen head it is therefore taken in the forward pass, where the chunk's logits are at hand, and the backward
-    pass costs nothing; a trained head recomputes each chunk instead.
+    pass costs nothing; a trained head recomputes each chunk instead. The second result is `log_sum_sq_probs`, if asked
+    for.
     """
 
     @staticmethod
-    def forward(ctx: Any, hidden_NH: Tensor, weight_VH: Tensor, target_N: Tensor, dtype: torch.dtype) -> Tensor:
+    def forward(
+        ctx: Any, hidden_NH: Tensor, weight_VH: Tensor, target_N: Tensor, dtype: torch.dtype, with_squares: bool
+    ) -> tuple[Tensor, Tensor | None]:
         hidden, weight = hidden_NH.to(dtype), weight_VH.to(dtype)
         rows = chunk_rows(weight.shape[0])
         early = ctx.needs_input_grad[0] and not ctx.needs_input_grad[1]
         derivative = torch.empty_like(hidden) if early else None
-        logps = []
+        none = widen(hidden.new_zeros(0))
+        logps, squares = [none], [none]
         for at in range(0, hidden.shape[0], rows):
             target = target_N[at : at + rows, None]
             logp = torch.log_softmax(widen(hidden[at : at + rows] @ weight.T), dim=-1)
             logps.append(logp.gather(1, target).squeeze(1))
+            if derivative is None and not with_squares:
+                continue
+            probs = logp.exp_()
+            if with_squares:
+                squares.append(_log_sum_squares(probs))
             if derivative is not None:
-                derivative[at : at + rows] = weight[target.squeeze(1)] - logp.exp_().to(dtype) @ weight
+                derivative[at : at + rows] = weight[target.squeeze(1)] - probs.to(dtype) @ weight
         ctx.rows, ctx.dtype, ctx.early = rows, dtype, early
         ctx.save_for_backward(*((derivative,) if early else (hidden_NH, weight_VH, target_N)))
         ctx.hidden_dtype = hidden_NH.dtype
-        return torch.cat(logps) if logps else widen(hidden.new_zeros(0))
+        if not with_squares:
+            return torch.cat(logps), None
+        column = torch.cat(squares)
+        ctx.mark_non_differentiable(column)
+        return torch.cat(logps), column
 
     @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, Tensor | None, None, None]:
-        (grad_N,) = grads
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, Tensor | None, None, None, None]:
+        grad_N, _ = grads
         if ctx.early:
             (derivative,) = ctx.saved_tensors
-            return (grad_N[:, None] * derivative).to(ctx.hidden_dtype), None, None, None
+            return (grad_N[:, None] * derivative).to(ctx.hidden_dtype), None, None, None, None
         hidden_NH, weight_VH, target_N = ctx.saved_tensors
         hidden, weight = hidden_NH.to(ctx.dtype), weight_VH.to(ctx.dtype)
         grad_hidden = torch.empty_like(hidden)
@@ -73,26 +86,40 @@ class _TokenLogProbs(torch.autograd.Function):
             grad_hidden[at : at + ctx.rows] = narrow @ weight
             if grad_weight is not None:
                 grad_weight += narrow.T @ chunk
-        return grad_hidden.to(ctx.hidden_dtype), grad_weight, None, None
+        return grad_hidden.to(ctx.hidden_dtype), grad_weight, None, None, None
 
 
-def token_logps(model: nn.Module, hidden_NH: Tensor, target_N: Tensor) -> Tensor:
-    """Log-probabilities, in nats and float32 or better, of the target tokens, [N]."""
+def token_logps(
+    model: nn.Module, hidden_NH: Tensor, target_N: Tensor, *, with_squares: bool = False
+) -> tuple[Tensor, Tensor | None]:
+    """Log-probabilities of the target tokens, [N]; `with_squares` also log Σ_v p_v² at each of them, else None.
+
+    In nats and float32 or better; the second, [N], carries no gradient.
+    """
     head = output_head(model)
     dtype = compute_dtype(hidden_NH)
     if _is_plain(model, head):
-        return _TokenLogProbs.apply(hidden_NH, head.weight, target_N, dtype)  # type: ignore[no-any-return, no-untyped-call]
+        return _TokenLogProbs.apply(hidden_NH, head.weight, target_N, dtype, with_squares)  # type: ignore[no-any-return, no-untyped-call]
     logits = logits_function(model)
     rows = chunk_rows(int(causal_of(model).config.get_text_config().vocab_size))
 
-    def chunk(hidden: Tensor, target: Tensor) -> Tensor:
-        return torch.log_softmax(widen(logits(hidden)), dim=-1).gather(1, target[:, None]).squeeze(1)
+    def chunk(hidden: Tensor, target: Tensor) -> tuple[Tensor, Tensor | None]:
+        logp = torch.log_softmax(widen(logits(hidden)), dim=-1)
+        squares = _log_sum_squares(logp.detach().exp()) if with_squares else None
+        return logp.gather(1, target[:, None]).squeeze(1), squares
 
     pieces = [
         checkpoint(chunk, hidden_NH[at : at + rows], target_N[at : at + rows], use_reentrant=False)
         for at in range(0, hidden_NH.shape[0], rows)
     ]
-    return torch.cat(pieces)
+    squares = torch.cat([squares for _, squares in pieces]) if with_squares else None
+    return torch.cat([logps for logps, _ in pieces]), squares
+
+
+def _log_sum_squares(probs: Tensor) -> Tensor:
+    """log Σ_v p_v² of probabilities [n, V], [n]. The sum is at least 1/V, so nothing is lost on the way."""
+    norm: Tensor = torch.linalg.vector_norm(probs, dim=-1)
+    return 2 * norm.log()
 
 
 def compute_dtype(x: Tensor) -> torch.dtype:

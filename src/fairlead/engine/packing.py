@@ -23,7 +23,9 @@ class PackedBatch:
 
     `input_ids` and `position_ids` are [1, T] packed (with a `layout`) or [rows, T] padded (without).
     `source_N` is the flat index of the hidden state that predicts trained token n, `target_N` that token's id; both run
-    completion after completion, `count_C` tokens each, whatever the order of the stream.
+    completion after completion, `count_C` tokens each, whatever the order of the stream. `last_C` is the flat index of
+    the hidden state that a reward is read from. `real`, bool in the shape of `input_ids`, tells tokens from padding;
+    None where nothing is padded.
     """
 
     input_ids: Tensor
@@ -31,7 +33,9 @@ class PackedBatch:
     source_N: Tensor
     target_N: Tensor
     count_C: Tensor
+    last_C: Tensor
     layout: PackedLayout | None = None
+    real: Tensor | None = None
 
     @property
     def tokens(self) -> int:
@@ -50,6 +54,11 @@ class _Sequence:
 
     prompt: tuple[int, ...]
     completion: Completion
+
+    def last(self, skipped: int | None) -> int:
+        """Where its last token lies that is not `skipped`, counted from the prompt's first; 0 if all of them are."""
+        ids = self.prompt + self.completion.ids
+        return next((index for index in reversed(range(len(ids))) if ids[index] != skipped), 0)
 
 
 def _sequences(groups: Iterable[PromptGroup], which: Sequence[int] | None) -> list[_Sequence]:
@@ -92,13 +101,19 @@ def _common_prefix(a: Sequence[int], b: Sequence[int], limit: int) -> int:
     return length
 
 
-def pack(groups: Sequence[PromptGroup], which: Sequence[int] | None = None) -> PackedBatch:
-    """Lay groups end to end; `which` picks completions of every group by index (all of them by default)."""
+def pack(
+    groups: Sequence[PromptGroup], which: Sequence[int] | None = None, *, skipped: int | None = None
+) -> PackedBatch:
+    """Lay groups end to end; `which` picks completions of every group by index (all of them by default).
+
+    A reward is read from a completion's last token that is not `skipped`.
+    """
     flat = _sequences(groups, which)
     ids: list[int] = []
     positions: list[int] = []
     spans: list[GroupSpan] = []
     source: list[list[int]] = [[] for _ in flat]
+    last = [0] * len(flat)
     for length, members in _share_prompts(flat):
         start = len(ids)
         ids.extend(flat[members[0]].prompt[:length])
@@ -112,6 +127,8 @@ def pack(groups: Sequence[PromptGroup], which: Sequence[int] | None = None) -> P
             positions.extend(range(length, length + len(ids) - at))
             completions.append((at, len(ids)))
             begin = at + len(tail)
+            read = sequence.last(skipped)
+            last[member] = start + read if read < length else at + read - length
             source[member] = [
                 begin + j - 1 if begin + j > at else start + length - 1
                 for j, trained in enumerate(sequence.completion.trained)
@@ -121,12 +138,15 @@ def pack(groups: Sequence[PromptGroup], which: Sequence[int] | None = None) -> P
     return PackedBatch(
         input_ids=torch.tensor([ids]),
         position_ids=torch.tensor([positions]),
+        last_C=torch.tensor(last),
         layout=PackedLayout(tuple(spans)),
         **_targets(flat, source),
     )
 
 
-def pad(groups: Sequence[PromptGroup], which: Sequence[int] | None = None) -> PackedBatch:
+def pad(
+    groups: Sequence[PromptGroup], which: Sequence[int] | None = None, *, skipped: int | None = None
+) -> PackedBatch:
     """The fallback for models that cannot take the shared-prompt layout: one row per completion.
 
     Padding stands on the right, where causal attention keeps it out of sight of every real token: no mask is needed.
@@ -134,6 +154,7 @@ def pad(groups: Sequence[PromptGroup], which: Sequence[int] | None = None) -> Pa
     flat = _sequences(groups, which)
     width = max(len(sequence.prompt) + len(sequence.completion.ids) for sequence in flat)
     ids = np.zeros((len(flat), width), dtype=np.int64)
+    lengths = np.array([[len(sequence.prompt) + len(sequence.completion.ids)] for sequence in flat])
     source: list[list[int]] = []
     for row, sequence in enumerate(flat):
         prompt, completion = len(sequence.prompt), sequence.completion
@@ -142,6 +163,8 @@ def pad(groups: Sequence[PromptGroup], which: Sequence[int] | None = None) -> Pa
     return PackedBatch(
         input_ids=torch.from_numpy(ids),
         position_ids=torch.arange(width).expand(len(flat), width),
+        last_C=torch.tensor([row * width + sequence.last(skipped) for row, sequence in enumerate(flat)]),
+        real=torch.from_numpy(np.arange(width) < lengths),
         **_targets(flat, source),
     )
 

@@ -4,27 +4,36 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import isfinite
 
 from fairlead.reports.figures import Curve, curves
 from fairlead.reports.page import Figure, Figures, Key, Mark
 from fairlead.reports.run_data import RunData, Series
-from fairlead.runs.metrics import EVAL_PREFIX, METRICS, Metric
+from fairlead.runs.diagnosis import CHOSEN_MAY_LOSE
+from fairlead.runs.metrics import EVAL_PREFIX, METRICS, PROBES, Metric
 
 DIRECTIONS = {"up": "Higher is better.", "down": "Lower is better.", "none": ""}
-DRAWN_TOGETHER = (("rewards/chosen", "rewards/rejected"), ("logps/chosen", "logps/rejected"))
+DRAWN_TOGETHER = (
+    ("rewards/chosen", "rewards/rejected"),
+    ("logps/chosen", "logps/rejected"),
+    ("logps/chosen_change", "logps/rejected_change"),
+)
 FIRST = (
     "loss",
     "rewards/accuracies",
     "rewards/margins",
     "rewards/chosen",
     "logps/chosen",
+    "logps/chosen_change",
     "nll_loss",
     "ranking_accuracy",
     "kl",
+    *PROBES,
     "learning_rate",
     "grad_norm",
     "tokens/s",
 )
+CHANCE = frozenset({"rewards/accuracies", "ranking_accuracy"})
 NOT_DRAWN = frozenset({"epoch"})
 
 
@@ -78,7 +87,8 @@ def _figure(panel: Panel, runs: Sequence[RunData], colors: Sequence[int]) -> Fig
             dashed = len(runs) > 1 and index == 1
             for prefix in ("", EVAL_PREFIX):
                 if series := run.series.get(prefix + name):
-                    lines.append(_curve(series, color=color, dashed=dashed, held_out=bool(prefix)))
+                    held_out = bool(prefix) or name in PROBES
+                    lines.append(_curve(series, color=color, dashed=dashed, held_out=held_out))
     share = all(name in METRICS and METRICS[name].unit == "share" for name in panel.names)
     return Figure(
         title=panel.title + _unit(panel),
@@ -86,12 +96,25 @@ def _figure(panel: Panel, runs: Sequence[RunData], colors: Sequence[int]) -> Fig
             lines,
             description=f"{panel.title} over steps",
             limits=(0, 1) if share else None,
-            baseline=0.5 if share else 0.0 if panel.names[0] == "rewards/margins" else None,
+            baseline=_baseline(panel, lines),
             marked_step=runs[0].best_step if len(runs) == 1 else None,
         ),
         keys=_keys(panel, several=len(runs) > 1),
         caption=" ".join(part for part in (panel.meaning, _gaps(panel, runs)) if part),
     )
+
+
+def _baseline(panel: Panel, lines: Sequence[Curve]) -> float | None:
+    """A level worth knowing: chance for an accuracy, no margin, and the end of what chosen answers may lose."""
+    name = panel.names[0]
+    if name in CHANCE:
+        return 0.5
+    if name == "rewards/margins":
+        return 0.0
+    if name != "logps/chosen_change":
+        return None
+    lowest = min((value for line in lines for value in line.values if isfinite(value)), default=0.0)
+    return -CHOSEN_MAY_LOSE if lowest < -CHOSEN_MAY_LOSE / 2 else 0.0
 
 
 def _curve(series: Series, *, color: int, dashed: bool, held_out: bool) -> Curve:
@@ -117,6 +140,8 @@ def _unit(panel: Panel) -> str:
 def _meaning_of_both(known: Sequence[Metric]) -> str:
     if not known:
         return ""
+    if known[0] is METRICS["logps/chosen_change"]:  # here the level counts
+        return sentence(known[0])
     meaning = known[0].meaning[:1].upper() + known[0].meaning[1:]
     return f"{meaning}. What counts is the gap between the two lines."
 

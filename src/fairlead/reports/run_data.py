@@ -13,7 +13,7 @@ from typing import Any
 from fairlead.errors import RunError
 from fairlead.identity import digest
 from fairlead.runs.directory import Input, RunDirectory
-from fairlead.runs.metrics import EVAL_PREFIX, METRICS
+from fairlead.runs.metrics import EVAL_PREFIX, METRICS, evaluated_name
 
 MOST_SAMPLES = 24
 
@@ -76,6 +76,15 @@ class RunData:
         return extra if isinstance(extra, Mapping) else {}
 
     @property
+    def findings(self) -> list[str]:
+        """What was unusual about the run or went wrong, a sentence each; why it was stopped comes first."""
+        diagnosis = self.extra.get("diagnosis")
+        noted = diagnosis if isinstance(diagnosis, list) else []
+        found = [str(each["text"]) for each in noted if isinstance(each, Mapping) and "text" in each]
+        reason = self.extra.get("stop_reason")
+        return [f"training was stopped: {reason}", *found] if reason else found
+
+    @property
     def method(self) -> str:
         """Name of the loss, or of each summand; the stage where there is no loss."""
         losses = self.config.get("loss")
@@ -111,13 +120,15 @@ class RunData:
 
     @property
     def metric_for_best(self) -> str:
-        """Name, with its prefix, of the held-out metric that chose the best checkpoint."""
+        """Name, as evaluations recorded it, of the metric that chose the best checkpoint."""
         train = self.config.get("train")
         named = self.extra.get("metric_for_best") or (
             train.get("metric_for_best") if isinstance(train, Mapping) else None
         )
         default = "rewards/accuracies" if EVAL_PREFIX + "rewards/accuracies" in self.series else "loss"
-        return EVAL_PREFIX + str(named or default).removeprefix(EVAL_PREFIX)
+        name = str(named or default)
+        # Of probes and of a user's own metrics nothing is measured in training: they have no prefix.
+        return name if EVAL_PREFIX + name not in self.series and name in self.series else evaluated_name(name)
 
     @property
     def best_step(self) -> int | None:

@@ -34,11 +34,11 @@ from fairlead.reports.page import (
 from fairlead.reports.run_curves import DIRECTIONS, curve_figures, sentence
 from fairlead.reports.run_data import Ledger, RunData, read_run
 from fairlead.reports.run_lineage import DIGEST_SHOWN, lineage_section
-from fairlead.runs.metrics import EVAL_PREFIX, METRICS
+from fairlead.runs.metrics import EVAL_PREFIX, METRICS, PROBE_PREFIX
 
 STATUS_TONES: Mapping[str, Tone] = {"complete": "good", "running": "warn", "stopped": "warn", "failed": "bad"}
 HEADLINES = ("rewards/accuracies", "rewards/margins", "loss", "ranking_accuracy", "nll_loss")
-SHOWN_ELSEWHERE = frozenset({"best_step", "metric_for_best", "metrics"})
+SHOWN_ELSEWHERE = frozenset({"advice", "best_step", "diagnosis", "metric_for_best", "metrics", "stop_reason"})
 GOOD, FIXED, BAD = 2, 4, 1  # series colours
 
 
@@ -53,6 +53,7 @@ def run_page(runs: Sequence[RunData]) -> Page:
     single = len(runs) == 1
     sections = [
         None if single else _comparison_section(runs),
+        _findings_section(runs),
         _curve_section(runs),
         _samples_section(runs),
         _data_section(runs),
@@ -163,9 +164,23 @@ def _comparison_section(runs: Sequence[RunData]) -> Section:
     return Section(title="The runs", blocks=blocks)
 
 
+def _findings_section(runs: Sequence[RunData]) -> Section | None:
+    """What is unusual about the runs, or went wrong in them: before any curve is believed."""
+    several = len(runs) > 1
+    found = [(run.name, text) for run in runs for text in run.findings]
+    blocks = [Prose(text=f"{name}: {text}" if several else _as_sentence(text), tone="warn") for name, text in found]
+    return Section(title="Worth knowing first", blocks=blocks) if blocks else None
+
+
+def _as_sentence(text: str) -> str:
+    """With a capital, unless it begins with the name of a metric or a field."""
+    return text[:1].upper() + text[1:] if text.partition(" ")[0].isalpha() else text
+
+
 def _held_out_table(runs: Sequence[RunData]) -> Table | None:
     """Each held-out metric at each run's best step; the best run of a row is set off, if the metric has a direction."""
-    names = sorted({name for run in runs for name in run.series if name.startswith(EVAL_PREFIX)}, key=_usual_first)
+    measured = {name for run in runs for name in run.series if name.startswith((EVAL_PREFIX, PROBE_PREFIX))}
+    names = sorted(measured, key=_usual_first)
     rows: list[list[str | Cell]] = []
     for name in names:
         metric = METRICS.get(name.removeprefix(EVAL_PREFIX))

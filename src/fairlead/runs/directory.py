@@ -236,8 +236,11 @@ class RunDirectory:
     def seal(self) -> None:
         """Set the status to complete and write the manifest: sha256 and size of every file but the report.
 
-        The manifest comes last and whole, so that its presence means that the run is.
+        The manifest comes last and whole, so that its presence means that the run is. What writers that were killed
+        left half-written is removed first.
         """
+        for left in [path for path in self.path.rglob(".*") if path.name.endswith((".partial", ".part"))]:
+            shutil.rmtree(left) if left.is_dir() else left.unlink(missing_ok=True)
         self.set_status("complete")
         files = {name: {"sha256": digest_file(path), "size": path.stat().st_size} for name, path in self._files()}
         write_json(self.path / MANIFEST, {"format": FORMAT, "files": files})

@@ -10,8 +10,10 @@ from fairlead.data.records import Candidate, Candidates, Demonstration, Message,
 from fairlead.data.writing import write
 from fairlead.engine.rendering import Renderer, RenderingFault
 from fairlead.engine.sampling import Sample, Sampling, sample
-from fairlead.errors import DataError
+from fairlead.errors import DataError, ModelError
 from fairlead.models.loading import load, resolve_dtype
+from fairlead.models.quantization import narrow
+from fairlead.models.reward_model import is_reward_model
 from fairlead.progress import SILENT, Progress
 
 MAX_QUARANTINED = 0.02
@@ -47,11 +49,16 @@ def generate(
     settings = Sampling(
         n=n, temperature=temperature, top_p=top_p, max_new_tokens=max_new_tokens, seed=seed, batch_size=batch_size
     )
-    rows = _read(prompts)
+    rows = read_rows(prompts)
     dtype = resolve_dtype(precision)
     lm = load(model, dtype=dtype, adapter=adapter, chat_template=chat_template)
+    if is_reward_model(lm.model):
+        raise ModelError(
+            f"{model} is a reward model: it gives completions a number and cannot write any. Give a language model; "
+            f"rewards of completions are what `fairlead.score` is for."
+        )
     # Adapters are kept in float32 for training; here that would cost two conversions in each of their products.
-    lm.model.to(dtype)
+    narrow(lm.model, dtype)
     renderer = Renderer(lm.tokenizer)
     ids = [_prompt_ids(row, renderer) for row in rows]
     samples = sample(lm.model, ids, settings, stop_ids=renderer.stop_ids, progress=progress)
@@ -62,10 +69,11 @@ def generate(
     return answered
 
 
-def _read(prompts: str | Path | Sequence[Row]) -> Sequence[Row]:
-    if not isinstance(prompts, str | Path):
-        return prompts
-    dataset = read(prompts)
+def read_rows(rows: str | Path | Sequence[Row]) -> Sequence[Row]:
+    """The rows of a file, few of which may be at fault; rows themselves are given back."""
+    if not isinstance(rows, str | Path):
+        return rows
+    dataset = read(rows)
     dataset.ledger.check(max_quarantined=MAX_QUARANTINED)
     return dataset.rows
 

@@ -2,13 +2,25 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import copy
+from dataclasses import dataclass, replace
+from typing import Any
 
 from fairlead.config import TrainConfig
 from fairlead.engine.groups import PromptGroup
-from fairlead.engine.reference import LiveReference, prove_reference
+from fairlead.engine.reference import (
+    CopiedReference,
+    FollowedWeight,
+    LiveReference,
+    Reference,
+    SyncedReference,
+    prove_reference,
+)
 from fairlead.engine.reference_cache import ReferenceCache
 from fairlead.engine.scoring import Scorer
+from fairlead.models.adapters import REFERENCE, keep_reference
+from fairlead.models.quantization import is_quantized
+from fairlead.models.stacks import ADAPTER
 from fairlead.progress import Progress
 from fairlead.stages.policy import Policy
 from fairlead.stages.rows import TrainingRows
@@ -18,7 +30,7 @@ from fairlead.stages.rows import TrainingRows
 class Proven:
     """A reference, and how far it was from the policy before the first step: `gap`, in nats per token."""
 
-    reference: ReferenceCache | LiveReference
+    reference: Reference
     gap: float
 
 
@@ -40,9 +52,12 @@ def make_reference(
     """
     named = name_reference(policy)
     adapter = f" with adapter {named['adapter_sha256'][:12]}" if named["adapter_sha256"] else ""
-    progress.say(f"reference: {named['weights']} (weights {named['sha256'][:12]}{adapter})")
-    reference: ReferenceCache | LiveReference
-    if config.reference == "live":
+    bits = ", in 4 bits" if is_quantized(policy.lm.model) else ""
+    progress.say(f"reference: {named['weights']} (weights {named['sha256'][:12]}{bits}{adapter})")
+    reference: Reference
+    if config.reference_sync_steps is not None:
+        reference = _follow(policy, scorer, config.reference_sync_steps, config.reference_mixup_alpha, progress)
+    elif config.reference == "live":
         reference = LiveReference(policy.lm, scorer)
     else:
         groups = [*rows.train, *rows.held_out]
@@ -50,6 +65,42 @@ def make_reference(
     gap = prove_reference(scorer, reference, rows.train)
     progress.say(f"policy and reference agree before the first step (within {gap:.2g} nats per token)")
     return Proven(reference=reference, gap=gap)
+
+
+def _follow(policy: Policy, scorer: Scorer, every: int, alpha: float, progress: Progress) -> SyncedReference:
+    """A reference with weights of its own, which the policy's are mixed into as training goes on (TR-DPO)."""
+    inner, weights = _second_model(policy, scorer, progress) if policy.is_full else _second_adapter(policy, scorer)
+    share = "the policy takes its place" if alpha == 1 else f"{alpha:g} of the policy is mixed into it"
+    progress.say(f"the reference moves: every {every} steps {share}")
+    return SyncedReference(inner=inner, weights=weights, every=every, alpha=alpha)
+
+
+def _second_model(
+    policy: Policy, scorer: Scorer, progress: Progress
+) -> tuple[CopiedReference, dict[str, FollowedWeight]]:
+    model = copy.deepcopy(policy.lm.model).requires_grad_(False).eval()
+    own = dict(model.named_parameters())
+    size = sum(weight.numel() * weight.element_size() for weight in own.values())
+    progress.say(f"a second copy of all weights is kept as the reference: {size / 1e6:,.0f} MB")
+    weights = {
+        f"{REFERENCE}.{name}": FollowedWeight(own=own[name], policy=weight)
+        for name, weight in policy.parameters.items()
+    }
+    return CopiedReference(replace(scorer, model=model)), weights
+
+
+def _second_adapter(policy: Policy, scorer: Scorer) -> tuple[LiveReference, dict[str, FollowedWeight]]:
+    model: Any = policy.lm.model
+    if REFERENCE not in model.peft_config:
+        keep_reference(policy.lm)
+    own = dict(model.named_parameters())
+    # PEFT names the weights of both adapters alike, but for the adapter's own name in it.
+    names = {
+        ".".join(REFERENCE if part == ADAPTER else part for part in name.split(".")): weight
+        for name, weight in policy.parameters.items()
+    }
+    weights = {name: FollowedWeight(own=own[name], policy=weight) for name, weight in names.items()}
+    return LiveReference(policy.lm, scorer), weights
 
 
 def _fill_cache(

@@ -17,7 +17,7 @@ from fairlead.engine.rows import Limits, add_mismatched, make_groups
 from fairlead.errors import DataError
 from fairlead.identity import canonical_json, digest_bytes
 from fairlead.losses.binding import BoundLoss
-from fairlead.losses.scores import Demonstrations, Examples, Pairs, Thumbs
+from fairlead.losses.scores import Demonstrations, Examples, Pairs, RewardPairs, Thumbs
 from fairlead.losses.table import LOSSES
 from fairlead.stages.samples import SamplePrompt, choose_prompts
 
@@ -25,6 +25,7 @@ KIND_OF_EXAMPLES: Mapping[type[Examples], str] = {
     Pairs: "preference",
     Thumbs: "feedback",
     Demonstrations: "demonstration",
+    RewardPairs: "preference",
 }
 
 
@@ -75,7 +76,9 @@ def read_training_rows(config: Config, loss: BoundLoss, renderer: Renderer) -> T
     for ledger in ledgers:
         ledger.check(max_quarantined=data.max_quarantined, strict=data.strict)
     _check(train, loss, data)
-    if loss.statistics:
+    _check_fields(train, loss, data.train)
+    _check_fields(held_out, loss, data.eval or data.train)
+    if _compares_with_mismatched(loss):
         train, held_out = add_mismatched(train, limits), add_mismatched(held_out, limits)
         # A lone prompt has no other to be mismatched with: it cannot enter the held-out statistic.
         held_out = [group for group in held_out if len(group.completions) > 1]
@@ -85,7 +88,7 @@ def read_training_rows(config: Config, loss: BoundLoss, renderer: Renderer) -> T
     counts = given.ledger.paths | ({} if held is None else held.ledger.paths)
     digests = given.sha256 | ({} if held is None else held.sha256)
     files = {path: (digests[path], counts[path]) for path in digests}
-    count = config.train.sample_prompts
+    count = 0 if loss.examples is RewardPairs else config.train.sample_prompts  # a reward model answers nothing
     samples = choose_prompts(held_rows or train_rows, held_out or train, renderer, count)
     return TrainingRows(train, held_out, ledgers, files, samples)
 
@@ -133,14 +136,32 @@ def _check(groups: Sequence[PromptGroup], loss: BoundLoss, data: DataConfig) -> 
     where = ", ".join(data.train)
     if not groups:
         raise DataError("no row is left to train on. Hold out a smaller share (`data.eval_fraction`).", path=where)
-    if any(group.margin for group in groups) and not loss.takes_margin:
-        row = next(group.row_id for group in groups if group.margin)
-        names = ", ".join(summand.name for summand in loss.summands)
+    if _compares_with_mismatched(loss) and len({group.prompt for group in groups}) < 2:
         raise DataError(
-            f"row {row} has a margin, which the loss {names} has no place for. Remove the field `margin`, or use dpo.",
+            f"the loss {_names(loss)} compares each row with the completion of another prompt, and there is only one "
+            "prompt. Add rows with other prompts.",
             path=where,
-            field="margin",
+            field="prompt",
         )
-    if loss.statistics and len({group.prompt for group in groups}) < 2:
-        problem = "KTO's KL estimate needs rows with at least two different prompts, and there is only one."
-        raise DataError(f"{problem} Add rows with other prompts.", path=where, field="prompt")
+
+
+def _check_fields(groups: Sequence[PromptGroup], loss: BoundLoss, paths: Sequence[str]) -> None:
+    """Fields of a row that the loss has no place for."""
+    for group in groups:
+        if group.margin and not loss.takes_margin:
+            name, what = "margin", "has a margin"
+        elif group.weight != 1 and not loss.takes_weights:
+            name, what = "weight", f"has the weight {group.weight:g}"
+        else:
+            continue
+        problem = f"row {group.row_id} {what}, which the loss {_names(loss)} has no place for"
+        raise DataError(f"{problem}. Remove the field `{name}`, or use dpo.", path=", ".join(paths), field=name)
+
+
+def _compares_with_mismatched(loss: BoundLoss) -> bool:
+    """Whether each row needs, behind its own completion, one of another prompt."""
+    return any(statistic.completions == "mismatched" for statistic in loss.statistics.values())
+
+
+def _names(loss: BoundLoss) -> str:
+    return ", ".join(summand.name for summand in loss.summands)

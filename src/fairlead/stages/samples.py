@@ -1,4 +1,4 @@
-"""A few prompts answered before and after training: what a run changed, in words."""
+"""The run's fixed prompts, answered before the first step and at each evaluation: what a run changed, in words."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from fairlead.config import TrainConfig
 from fairlead.data.records import Row, Turns
 from fairlead.data.split import prompt_of
 from fairlead.engine.groups import PromptGroup
@@ -17,6 +16,7 @@ from fairlead.models.language_model import LanguageModel
 from fairlead.progress import Progress
 from fairlead.runs.atomic import write_bytes
 from fairlead.runs.directory import RunDirectory
+from fairlead.training.measuring import Reply
 
 FILE = "samples.jsonl"
 
@@ -47,26 +47,68 @@ def choose_prompts(
     return list(chosen.values())
 
 
-def write_samples(
-    run: RunDirectory,
-    lm: LanguageModel,
-    renderer: Renderer,
-    prompts: Sequence[SamplePrompt],
-    when: str,
-    config: TrainConfig,
-    progress: Progress,
-) -> None:
-    """Answer the prompts greedily; samples.jsonl keeps the answers under `when` (`before` or `after`)."""
-    if not prompts:
-        return
-    sampling = Sampling(temperature=0.0, max_new_tokens=config.sample_tokens, batch_size=max(4, len(prompts)))
-    answers = sample(lm.model, [each.ids for each in prompts], sampling, stop_ids=renderer.stop_ids, progress=progress)
-    path = run.artifact(FILE)
-    kept: list[dict[str, Any]] = [{} for _ in prompts]
-    if path.is_file():
-        kept = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
-    for item, prompt, (answer,) in zip(kept, prompts, answers, strict=True):
-        item["prompt"] = [{"role": turn.role, "content": turn.content} for turn in prompt.turns]
-        item[when] = renderer.tokenizer.decode(answer.ids, skip_special_tokens=True)
-    lines = "".join(json.dumps(item, ensure_ascii=False) + "\n" for item in kept)
-    write_bytes(path, lines.encode())
+@dataclass(frozen=True)
+class Probe:
+    """Fixed prompts and how they are answered: greedily, so that replies differ only where the model does.
+
+    `tokens` is the most in one reply. samples.jsonl of the run keeps every reply under its step.
+    """
+
+    run: RunDirectory
+    lm: LanguageModel
+    renderer: Renderer
+    prompts: Sequence[SamplePrompt]
+    tokens: int
+    progress: Progress
+
+    def answer(self, step: int) -> list[Reply]:
+        """The replies of the model as it stands after `step` steps, in the order of the prompts; kept in the run."""
+        if not self.prompts:
+            return []
+        greedy = Sampling(temperature=0.0, max_new_tokens=self.tokens, batch_size=min(32, len(self.prompts)))
+        samples = sample(
+            self.lm.model,
+            [each.ids for each in self.prompts],
+            greedy,
+            stop_ids=self.renderer.stop_ids,
+            progress=self.progress,
+        )
+        replies = [
+            Reply(
+                prompt=prompt.turns,
+                prompt_ids=prompt.ids,
+                ids=found.ids,
+                text=self.renderer.tokenizer.decode(found.ids, skip_special_tokens=True),
+                ended=found.finished,
+            )
+            for prompt, (found,) in zip(self.prompts, samples, strict=True)
+        ]
+        kept = self._kept()
+        for item, reply in zip(kept, replies, strict=True):
+            item["replies"][str(step)] = reply.text
+            if step == 0:
+                item["before"] = reply.text
+        self._write(kept)
+        return replies
+
+    def settle(self, step: int) -> None:
+        """Name the replies at `step`, the one that the artifact was taken from, as those after training."""
+        if not self.prompts:
+            return
+        kept = self._kept()
+        for item in kept:
+            item["after"] = item["replies"][str(step)]
+        self._write(kept)
+
+    def _kept(self) -> list[dict[str, Any]]:
+        path = self.run.artifact(FILE)
+        if path.is_file():
+            return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+        return [
+            {"prompt": [{"role": turn.role, "content": turn.content} for turn in prompt.turns], "replies": {}}
+            for prompt in self.prompts
+        ]
+
+    def _write(self, items: Sequence[dict[str, Any]]) -> None:
+        lines = "".join(json.dumps(item, ensure_ascii=False) + "\n" for item in items)
+        write_bytes(self.run.artifact(FILE), lines.encode())

@@ -2,38 +2,43 @@
 
 from __future__ import annotations
 
-import difflib
 import math
-import signal
-import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from fairlead.config import Config, read_config
+from fairlead.config import Config
+from fairlead.engine.reference import LiveReference
 from fairlead.engine.rendering import Renderer
 from fairlead.engine.scoring import make_scorer
-from fairlead.errors import ConfigError, FairleadError, Fault, RunError, Stopped
-from fairlead.losses.binding import BoundLoss, bind
+from fairlead.errors import FairleadError, RunError
+from fairlead.losses.contract import Loss
+from fairlead.losses.scores import Demonstrations, RewardPairs
 from fairlead.models.loading import load_tokenizer, resolve_dtype
+from fairlead.models.tokenizers import has_own_template
 from fairlead.progress import SILENT, Progress
 from fairlead.runs.atomic import write_json
-from fairlead.runs.directory import Input, RunDirectory, Status, run_name
-from fairlead.runs.metrics import EVAL_PREFIX, METRICS
-from fairlead.stages.advice import advise
+from fairlead.runs.diagnosis import Finding, Recorded, diagnose
+from fairlead.runs.directory import Input, RunDirectory, run_name
+from fairlead.runs.metrics import EVAL_PREFIX, PROBE_PREFIX
+from fairlead.stages.advice import advise, advise_tuning_first, chosen_nats
+from fairlead.stages.interrupting import status_kept, stop_on_signals
 from fairlead.stages.policy import Policy, load_policy
 from fairlead.stages.reference import make_reference, name_reference
 from fairlead.stages.resuming import find_run, refuse_changed_inputs
 from fairlead.stages.rows import TrainingRows, read_training_rows
-from fairlead.stages.samples import write_samples
+from fairlead.stages.samples import Probe
+from fairlead.stages.settling import Settled, settle
 from fairlead.training.checkpoint import Checkpoints, LoopState, load_weights, verify
 from fairlead.training.checkpoint import load as load_checkpoint
+from fairlead.training.guards import Callback, watch_by, watch_health, watch_rules
 from fairlead.training.loop import Fit, Settings
-from fairlead.training.objective import Objective, metric_names
+from fairlead.training.measuring import Evaluator, Measure
+from fairlead.training.objective import Objective
 from fairlead.training.optimizer import make_optimizer
 from fairlead.training.recording import RunRecorder
 from fairlead.training.sources import OfflineRows
@@ -41,7 +46,11 @@ from fairlead.training.sources import OfflineRows
 
 @dataclass(frozen=True)
 class TrainResult:
-    """What a training run left: its directory, the steps done, the best one, its held-out metrics, the artifact."""
+    """What a training run left: its directory, the steps done, the best one, its held-out metrics, the artifact.
+
+    `stop_reason` says why a rule, a callback or lost patience ended training; `diagnosis` what is unusual or went
+    wrong, a sentence each.
+    """
 
     run: Path
     steps: int
@@ -50,44 +59,52 @@ class TrainResult:
     artifact: Path
     ledger: dict[str, Any]
     stopped_early: bool
+    stop_reason: str | None
+    diagnosis: tuple[str, ...]
 
 
 def train(
-    config: Config | str | Path,
+    config: Config | Mapping[str, Any] | str | Path,
     *,
     overrides: Sequence[str] = (),
     resume: bool = False,
+    losses: Mapping[str, Loss] | None = None,
+    metrics: Mapping[str, Measure] | None = None,
+    callbacks: Sequence[Callback] = (),
     progress: Progress = SILENT,
 ) -> TrainResult:
-    """Train by a configuration (a `Config`, or the path of a YAML file with `overrides` such as `loss.beta=0.3`).
+    """Train by a configuration: its sections as mappings, a `Config`, or a YAML file with `overrides` laid over it.
 
     With `resume` the newest unfinished run of this configuration (or the one that `train.run` names) goes on from its
-    newest checkpoint that verifies, bit for bit as if it had never stopped. Raises ConfigError, DataError, ModelError
-    or RunError for what the user can mend, Stopped (a RunError) after SIGTERM or Ctrl-C once the state is saved,
-    MachineError for a full disk.
+    newest checkpoint that verifies, bit for bit as if it had never stopped.
+
+    `losses` and `metrics` are the user's own by name; a configuration that names them is given as sections or as a
+    file. `callbacks` are called with the step and its metrics after each step and each evaluation; a text that one
+    returns ends training, as early stopping does, for that reason (docs/python.md).
+
+    Raises ConfigError, DataError, ModelError or RunError for what the user can mend, Stopped (a RunError) after SIGTERM
+    or Ctrl-C once the state is saved, MachineError for a full disk.
     """
-    path = None if isinstance(config, Config) else Path(config)
-    settled = config if isinstance(config, Config) else read_config(config, overrides)
-    loss = bind([(each.name, each.parameters, each.weight) for each in settled.losses])
-    metric = _metric_for_best(settled, loss, source="configuration" if path is None else str(path))
-    found = find_run(settled, path) if resume else None
+    settled = settle(config, overrides=overrides, losses=losses, measures=metrics)
+    chosen = settled.config
+    found = find_run(chosen, settled.path) if resume else None
     # As many threads as before: with another number sums are taken in another order.
-    threads = settled.train.threads if found is None else found.record["extra"]["threads"]
+    threads = chosen.train.threads if found is None else found.record["extra"]["threads"]
     if threads is not None:
         torch.set_num_threads(threads)
     # The cheap and fallible comes first: rows are read and checked before any weights are.
-    renderer = Renderer(load_tokenizer(settled.model.path, settled.model.chat_template))
-    rows = read_training_rows(settled, loss, renderer)
+    renderer = Renderer(load_tokenizer(chosen.model.path, chosen.model.chat_template))
+    rows = read_training_rows(chosen, settled.loss, renderer)
     for ledger in rows.ledgers:
         progress.say(str(ledger))
-    policy = load_policy(settled)
+    policy = load_policy(chosen, rewards=settled.loss.examples is RewardPairs)
     for note in policy.lm.notes:
         progress.say(note)
-    job = _Job(settled, path, loss, metric, policy, renderer, rows, progress)
+    job = _Job(settled, policy, renderer, rows, callbacks, progress)
     if found is not None:
         refuse_changed_inputs(found, job.inputs(), rows.tokens_digest)
     run = found or job.create()
-    with run.held(), _status_kept(run):
+    with run.held(), status_kept(run):
         return job.run(run)
 
 
@@ -95,18 +112,20 @@ def train(
 class _Job:
     """Everything a run needs, settled and loaded."""
 
-    config: Config
-    config_path: Path | None
-    loss: BoundLoss
-    metric_for_best: str
+    settled: Settled
     policy: Policy
     renderer: Renderer
     rows: TrainingRows
+    callbacks: Sequence[Callback]
     progress: Progress
+
+    @property
+    def config(self) -> Config:
+        return self.settled.config
 
     def create(self) -> RunDirectory:
         """The new run directory."""
-        config = self.config.train
+        config, best = self.config.train, self.settled.best
         method = "-".join(each.name for each in self.config.losses)
         return RunDirectory.create(
             Path(config.output) / (config.run or run_name(method)),
@@ -115,10 +134,10 @@ class _Job:
             user_set=self.config.user_set(),
             inputs=self.inputs(),
             seed=config.seed,
-            config_path=self.config_path,
+            config_path=self.settled.path,
             extra={
-                "reference": name_reference(self.policy) if self.loss.needs_reference else None,
-                "metric_for_best": self.metric_for_best,
+                "reference": name_reference(self.policy) if self.settled.loss.needs_reference else None,
+                "metric_for_best": None if best is None else best.metric,
                 "tokens_sha256": self.rows.tokens_digest,
                 "threads": torch.get_num_threads(),
             },
@@ -138,8 +157,7 @@ class _Job:
         self._write_ledgers(run)
         objective = self._objective(run)
         source = OfflineRows(self.rows.train, config.batch_size, config.seed)
-        settings = self._settings(source)
-        self._point_out(settings, source)
+        settings = self.settled.times(source.steps_per_epoch)
         parameters = self.policy.parameters
         optimizer = make_optimizer(
             parameters,
@@ -149,25 +167,39 @@ class _Job:
             weight_decay=config.weight_decay,
         )
         checkpoints = Checkpoints(run.checkpoints, config.keep_checkpoints)
-        state = self._start(run, checkpoints, parameters, optimizer)
+        kept = {**parameters, **objective.reference_parameters}
+        state = self._start(run, checkpoints, kept, optimizer)
+        if state.step == 0:
+            self._point_out(run, objective, settings, source)
+            torch.manual_seed(config.seed)
+        probe = Probe(run, self.policy.lm, self.renderer, self.rows.samples, config.sample_tokens, self.progress)
         with (
             closing(RunRecorder(run, tensorboard=config.tensorboard, step=state.step)) as recorder,
-            _stop_on_signals(self.progress) as asked_to_stop,
+            stop_on_signals(self.progress) as asked_to_stop,
+            self._diagnosed(run, recorder.recorded),
         ):
             state = Fit(
                 objective=objective,
                 source=source,
-                held_out=self.rows.held_out,
+                evaluate=self._evaluator(objective, probe, recorder.recorded),
                 parameters=parameters,
                 optimizer=optimizer,
                 settings=settings,
                 checkpoints=checkpoints,
                 recorder=recorder,
                 asked_to_stop=asked_to_stop,
+                watchers=[
+                    watch_rules(self.settled.rules, recorder.recorded),
+                    watch_health(recorder.recorded, self.progress.say),
+                    *map(watch_by, self.callbacks),
+                ],
                 progress=self.progress,
             ).run(state)
+        if state.stopped:
+            self.progress.say(f"training stopped after step {state.step}: {state.stopped}")
         if state.best_step not in (None, state.step):
-            self._load_best(checkpoints.path(state.best_step), parameters)
+            self._load_best(checkpoints.path(state.best_step), kept)
+        probe.settle(state.best_step or state.step)
         return self._finish(run, state, stopped_early=state.step < settings.steps)
 
     def _objective(self, run: RunDirectory) -> Objective:
@@ -179,22 +211,48 @@ class _Job:
         if config.gradient_checkpointing:
             self.policy.checkpoint_activations()
         reference = None
-        if self.loss.needs_reference:
+        if self.settled.loss.needs_reference:
             proven = make_reference(self.policy, scorer, self.rows, config, self.progress)
             run.update_extra(reference_gap=proven.gap)
             reference = proven.reference
-        return Objective(scorer=scorer, loss=self.loss, reference=reference, budget=config.micro_batch_tokens)
+        return Objective(scorer=scorer, loss=self.settled.loss, reference=reference, budget=config.micro_batch_tokens)
 
-    def _point_out(self, settings: Settings, source: OfflineRows) -> None:
-        advice = advise(
-            self.loss,
+    def _evaluator(self, objective: Objective, probe: Probe, recorded: Recorded) -> Evaluator:
+        """What is measured before the first step and at each evaluation."""
+        if self.rows.samples:
+            whose = "held-out" if self.rows.held_out else "training"
+            why = "" if self.rows.held_out else " (no rows are held out)"
+            count, tokens = len(self.rows.samples), self.config.train.sample_tokens
+            self.progress.say(f"probes: {count} {whose} prompts{why}, answered with at most {tokens} tokens")
+        return Evaluator(
+            objective=objective,
+            held_out=self.rows.held_out,
+            answer=probe.answer,
+            reference=None if self.policy.is_full else LiveReference(self.policy.lm, objective.scorer),
+            measures=self.settled.measures,
+            recorded=recorded,
+        )
+
+    def _point_out(self, run: RunDirectory, objective: Objective, settings: Settings, source: OfflineRows) -> None:
+        """Say what is unusual before the first step, and keep it with the run."""
+        model, loss = self.config.model, self.settled.loss
+        found = advise(
+            loss,
             self.rows.train,
             learning_rate=settings.learning_rate,
             epochs=settings.steps / source.steps_per_epoch,
             is_full=self.policy.is_full,
         )
-        for sentence in advice:
-            self.progress.say(f"note: {sentence}")
+        if loss.examples not in (Demonstrations, RewardPairs):
+            found += advise_tuning_first(
+                loss,
+                # Without a template of the user's, the tokenizer has one: else it could not have been loaded.
+                has_template=model.chat_template is None or has_own_template(model.path, adapter=model.adapter),
+                nats=chosen_nats(objective.scorer, self.rows.train, objective.budget),
+            )
+        run.update_extra(advice=[asdict(finding) for finding in found])
+        for finding in found:
+            self.progress.say(f"note: {finding.text}")
 
     def _start(
         self,
@@ -207,11 +265,8 @@ class _Job:
         newest = checkpoints.newest()
         for skipped in newest.skipped:
             self.progress.say(f"passed over a checkpoint: {skipped}")
-        if newest.path is None:
-            self._write_samples(run, "before")
-            torch.manual_seed(self.config.train.seed)
-            state = LoopState()
-        else:
+        state = LoopState()
+        if newest.path is not None:
             state = load_checkpoint(newest.path, parameters, optimizer)
             self.progress.say(f"resumed after step {state.step}")
         run.truncate_events(state.events_size)
@@ -224,111 +279,47 @@ class _Job:
             ledger.write(run.path / name)
 
     def _load_best(self, path: Path, parameters: Mapping[str, torch.nn.Parameter]) -> None:
-        """The artifact is the best checkpoint where rows were held out, else the last."""
+        """The artifact is the best checkpoint where something could pick one, else the last."""
         if (fault := verify(path)) is not None:
             raise RunError(f"{path}, the best checkpoint, cannot be used: {fault}. Go back on it with --resume.")
         load_weights(path, parameters)
         self.progress.say(f"the best checkpoint is {path.name}")
 
+    @contextmanager
+    def _diagnosed(self, run: RunDirectory, recorded: Recorded) -> Iterator[None]:
+        """Keep with the run what its metrics show to be wrong, however the block ends."""
+        try:
+            yield
+        finally:
+            advice = [Finding(**finding) for finding in run.record["extra"].get("advice", [])]
+            found = [*advice, *diagnose(recorded, best=self.settled.best)]
+            with suppress(FairleadError):  # a disk that is full says so by itself
+                run.update_extra(diagnosis=[asdict(finding) for finding in found])
+
     def _finish(self, run: RunDirectory, state: LoopState, *, stopped_early: bool) -> TrainResult:
         self.policy.lm.model.eval()
         artifact = run.artifact(self.policy.save(run))
-        self._write_samples(run, "after")
         shown = state.best_step or state.step
         values = {event.name: event.value for event in run.events() if event.step == shown}
-        metrics = {name: value for name, value in values.items() if name.startswith(EVAL_PREFIX)} or values
-        run.update_extra(best_step=state.best_step, steps=state.step, metrics=_finite(metrics))
+        if self.rows.held_out:
+            values = {name: value for name, value in values.items() if self._is_evaluated(name)}
+        reason = state.stopped or None
+        run.update_extra(best_step=state.best_step, steps=state.step, metrics=_finite(values), stop_reason=reason)
         run.seal()
         return TrainResult(
             run=run.path,
             steps=state.step,
             best_step=state.best_step,
-            metrics=metrics,
+            metrics=values,
             artifact=artifact,
             ledger=self.rows.summary(),
             stopped_early=stopped_early,
+            stop_reason=reason,
+            diagnosis=tuple(finding["text"] for finding in run.record["extra"]["diagnosis"]),
         )
 
-    def _write_samples(self, run: RunDirectory, when: str) -> None:
-        write_samples(run, self.policy.lm, self.renderer, self.rows.samples, when, self.config.train, self.progress)
-
-    def _settings(self, source: OfflineRows) -> Settings:
-        config, rates = self.config.train, self.loss.leading.loss.learning_rates
-        steps = _ceil(config.epochs * source.steps_per_epoch)
-        steps = steps if config.max_steps is None else min(steps, config.max_steps)
-        eval_steps = config.eval_steps or source.steps_per_epoch
-        direction = METRICS[self.metric_for_best].direction if self.metric_for_best in METRICS else "down"
-        return Settings(
-            steps=steps,
-            learning_rate=config.learning_rate or (rates.full if self.policy.is_full else rates.lora),
-            warmup=_ceil(config.warmup_ratio * steps),
-            schedule=config.schedule,
-            max_grad_norm=config.max_grad_norm,
-            eval_steps=eval_steps,
-            save_steps=config.save_steps or eval_steps,
-            metric_for_best=self.metric_for_best,
-            best_is="up" if direction == "up" else "down",
-            patience=config.early_stopping_patience,
-        )
-
-
-def _metric_for_best(config: Config, loss: BoundLoss, *, source: str) -> str:
-    """The held-out metric that picks the best checkpoint, as the loss names it."""
-    named = config.train.metric_for_best
-    metric = loss.leading.loss.best_metric if named is None else named.removeprefix(EVAL_PREFIX)
-    known = metric_names(loss)
-    if metric not in known:
-        near = difflib.get_close_matches(metric, known, n=1)
-        remedy = f"Did you mean {near[0]}? " if near else ""
-        fault = Fault(
-            field="train.metric_for_best",
-            problem=f"this loss gives no metric {metric!r}.",
-            remedy=f"{remedy}It gives {', '.join(known)}.",
-        )
-        raise ConfigError([fault], source=source)
-    return metric
-
-
-@contextmanager
-def _status_kept(run: RunDirectory) -> Iterator[None]:
-    """Write down how the run stands while the block runs and after it broke off."""
-
-    def note(status: Status) -> None:
-        with suppress(FairleadError):  # what broke the run off says more than that this cannot be written either
-            run.set_status(status)
-
-    run.set_status("running")
-    try:
-        yield
-    except (Stopped, KeyboardInterrupt):
-        note("stopped")
-        raise
-    except Exception:
-        note("failed")
-        raise
-
-
-@contextmanager
-def _stop_on_signals(progress: Progress) -> Iterator[Callable[[], int | None]]:
-    """SIGTERM and Ctrl-C ask the loop to save and stop at the end of the step; a second Ctrl-C stops at once."""
-    asked: list[int] = []
-
-    def note(number: int, frame: object) -> None:
-        if asked and number == signal.SIGINT:
-            raise KeyboardInterrupt
-        asked.append(number)
-        with suppress(RuntimeError):  # the signal may have come amid another print
-            progress.say("stopping after this step; Ctrl-C (again) stops at once")
-
-    if threading.current_thread() is not threading.main_thread():
-        yield lambda: None
-        return
-    before = {number: signal.signal(number, note) for number in (signal.SIGTERM, signal.SIGINT)}
-    try:
-        yield lambda: asked[0] if asked else None
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+    def _is_evaluated(self, name: str) -> bool:
+        return name.startswith((EVAL_PREFIX, PROBE_PREFIX)) or name in self.settled.measures
 
 
 def _input(path: str, sha256: str, rows: int | None = None) -> Input:
@@ -338,10 +329,6 @@ def _input(path: str, sha256: str, rows: int | None = None) -> Input:
     return Input(path=path, sha256=sha256, rows=rows, parent_run=made_by)
 
 
-def _ceil(value: float) -> int:
-    """The next whole number, but for what rounding added: 1.1 · 10 is 11."""
-    return math.ceil(round(value, 9))
-
-
 def _finite(values: Mapping[str, float]) -> dict[str, float | None]:
+    """As JSON can hold them: what is no number is null, never 0."""
     return {name: value if math.isfinite(value) else None for name, value in values.items()}

@@ -7,7 +7,7 @@ import json
 import os
 import shutil
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,8 @@ from fairlead.runs.atomic import REMEDIES, sync_folder
 from fairlead.training.optimizer import optimizer_tensors, restore_optimizer
 from fairlead.training.randomness import random_state, restore_random_state
 
-FORMAT = 1
+FORMAT, READABLE = 2, (1, 2)
+"""Since format 2 the state may name more than step, best and patience; in format 1 the rest is as at the beginning."""
 MANIFEST = "MANIFEST.json"
 WEIGHTS, OPTIMIZER, STATE = "weights.safetensors", "optimizer.safetensors", "state.json"
 FILES = (WEIGHTS, OPTIMIZER, STATE)
@@ -33,13 +34,19 @@ NO_SPACE = "Free some space, or keep the run on another disk (train.output)."
 
 @dataclass(frozen=True, kw_only=True)
 class LoopState:
-    """Where a run stands after `step` optimizer steps; `events_size` is how much it had recorded by then."""
+    """Where a run stands after `step` optimizer steps; `events_size` is how much it had recorded by then.
+
+    `statistics` are the running means of its loss's batch statistics, by name of loss; `stopped` says why it ended
+    before its last step, and is empty otherwise.
+    """
 
     step: int = 0
     best_step: int | None = None
     best_value: float | None = None
     evaluations_without_improvement: int = 0
     events_size: int = 0
+    statistics: Mapping[str, float] = field(default_factory=dict)
+    stopped: str = ""
 
 
 @dataclass(frozen=True)
@@ -69,7 +76,7 @@ class Checkpoints:
             shutil.rmtree(partial, ignore_errors=True)
             partial.mkdir()
             _write(partial, state, parameters, optimizer)
-            shutil.rmtree(final, ignore_errors=True)  # there is one only if it was damaged and passed over
+            _remove(final)  # there is one only if it was damaged and passed over
             os.replace(partial, final)
             sync_folder(self.folder)
         except (OSError, SafetensorError) as error:
@@ -113,7 +120,7 @@ class Checkpoints:
         kept = {*[step for step in present if step <= state.step][-self.keep :], state.best_step}
         for step, path in present.items():
             if step not in kept:
-                shutil.rmtree(path)
+                _remove(path)
         for path in self.folder.glob(f".{PREFIX}*{PARTIAL}"):
             shutil.rmtree(path)
 
@@ -127,8 +134,8 @@ def verify(path: Path) -> str | None:
         return "it has no manifest, so it was never finished"
     except (OSError, ValueError, KeyError, TypeError):
         return "its manifest cannot be read"
-    if written != FORMAT:
-        return f"it has format {written}, this version reads {FORMAT}"
+    if written not in READABLE:
+        return f"it has format {written}, this version reads {' and '.join(map(str, READABLE))}"
     if files.keys() != set(FILES) or not isinstance(step, int) or path.name != f"{PREFIX}{step:06d}":
         return "its manifest is that of another checkpoint"
     for name, recorded in files.items():
@@ -178,6 +185,14 @@ def _write(folder: Path, state: LoopState, parameters: Mapping[str, nn.Parameter
 def _content(path: Path) -> dict[str, Any]:
     content: dict[str, Any] = json.loads((path / STATE).read_bytes())
     return content
+
+
+def _remove(path: Path) -> None:
+    """Take away what lies at `path`, if anything: a checkpoint, or a file that came into its place."""
+    if path.is_dir():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
 
 
 def _plain(tensor: Tensor) -> Tensor:
