@@ -7,13 +7,14 @@ PIP := PIP_CONSTRAINT=constraints.txt PIP_DISABLE_PIP_VERSION_CHECK=1 $(BIN)/pyt
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest
 ARGS ?=
 
-.PHONY: help demo test check soak docs clean
+.PHONY: help demo test check soak bench docs clean
 
 help:
 	@echo "make demo    align a real 135M model from preference data, on a CPU (about 20 minutes; ARGS=--quick: about 3)"
 	@echo "make test    the whole test suite"
 	@echo "make check   ruff, mypy, the layers of the house, the docs"
 	@echo "make soak    long tests, not part of make test"
+	@echo "make bench   speed and memory against TRL, about half an hour; once more to go on (ARGS=--all: everything)"
 	@echo "make docs    write the generated pages of docs/ anew"
 
 demo: .venv/installed
@@ -30,6 +31,10 @@ check: .venv/installed-dev
 
 soak: .venv/installed-dev
 	$(PYTEST) -m soak $(ARGS)
+	OMP_NUM_THREADS=1 $(BIN)/python -m tests.training.battery --kills 500 --out bench/results/kills.json
+
+bench: .venv/installed-dev
+	$(BIN)/python -m bench.against_trl $(ARGS)
 
 docs: .venv/installed-dev
 	$(BIN)/python -m tests.pages
