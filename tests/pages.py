@@ -13,6 +13,9 @@ from fairlead.config import json_schema
 from fairlead.losses.table import LOSSES, allowed, parameters
 from fairlead.runs.metrics import EVAL_PREFIX, METRICS
 from tests.cli import pages as cli
+from tests.data.formats import pages as formats
+from tests.engine import families
+from tests.losses import pages as losses
 from tests.test_imports import LAYERS, TORCH_FREE
 
 DOCS = Path(__file__).parents[1] / "docs"
@@ -58,6 +61,10 @@ def configuration() -> str:
         remark = " Absent or null: full fine-tuning." if name == "adapter" else ""
         parts.append(f"\n## {name}\n\n{section['description']}{remark}\n\n")
         parts.append(_fields(section["properties"], required=section.get("required", ())))
+        if name == "train":
+            rule = definitions["StopRule"]
+            parts.append("\nA rule of `train.stop_if` has one bound ([guards](guards.md)):\n\n")
+            parts.append(_fields(rule["properties"], required=rule["required"]))
     parts.append(f"\n## loss\n\n{whole['loss']['description']} A loss has two keys of its own, and its parameters.\n\n")
     parts.append(_fields(definitions["LossConfig"]["properties"], required=()))
     parts.append("\nThe parameters of each loss; equations and sources are in [losses](losses.md).\n\n")
@@ -82,6 +89,8 @@ def _values(node: Mapping[str, Any]) -> str:
     """What a field may hold, in words."""
     if "anyOf" in node:
         return " or ".join(_values(choice) for choice in node["anyOf"])
+    if "$ref" in node.get("items", {}):
+        return "list of rules"
     if "enum" in node or "const" in node:
         return ", ".join(f"`{value}`" for value in node.get("enum", [node.get("const")]))
     words = {"string": "text", "integer": "whole number", "number": "number", "null": "null", "array": "list of texts"}
@@ -102,9 +111,7 @@ def _default(node: Mapping[str, Any]) -> str:
 def _loss_parameters() -> Iterator[tuple[str, ...]]:
     for name in LOSSES:
         for parameter, default in parameters(name).items():
-            choice = allowed(name, parameter)
-            words = ", ".join(f"`{word}`" for word in choice) if isinstance(choice, tuple) else f"number {choice}"
-            yield f"`{name}`", f"`{parameter}`", words, f"`{default}`"
+            yield f"`{name}`", f"`{parameter}`", losses.values(allowed(name, parameter)), f"`{losses.plain(default)}`"
 
 
 def _loss_defaults() -> Iterator[tuple[str, ...]]:
@@ -123,6 +130,8 @@ METRICS_HEAD = """\
 The same names stand in `events.jsonl` of a run, in TensorBoard and in the report. A name that begins with `eval/` is
 the same measure on the held-out rows, without dropout. `loss` is over the whole batch of the step; every other measure
 of rows is the mean over the rows of the step that have it. What is not a number is written as `NaN`, never as 0.
+`probe/` metrics are measured on replies to fixed prompts, before the first step and at each evaluation
+([guards](guards.md)).
 
 What is logged for a step was computed before its update. At step 1, without dropout, policy and reference are therefore
 one model: `rewards/chosen`, `rewards/rejected` and `rewards/margins` are 0, `rewards/accuracies` is ½ and the loss of
@@ -201,9 +210,14 @@ PAGES: Mapping[str, Callable[[], str]] = {
     "architecture.md": architecture,
     "cli.md": cli.page,
     "configuration.md": configuration,
+    "formats.md": formats.page,
     "metrics.md": metrics,
+    **losses.PAGES,
 }
 
+# Measured, with digits that differ between machines: tests/engine/test_families.py says when it is out of date.
+MEASURED: Mapping[str, Callable[[], str]] = {"families.md": families.page}
+
 if __name__ == "__main__":
-    for name, make in PAGES.items():
+    for name, make in {**PAGES, **MEASURED}.items():
         (DOCS / name).write_text(make(), encoding="utf-8")

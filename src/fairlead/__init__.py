@@ -18,25 +18,41 @@ if TYPE_CHECKING:
     from fairlead.data.reading import read
     from fairlead.data.split import split
     from fairlead.data.writing import write
+    from fairlead.losses.contract import Loss
+    from fairlead.stages.audit import audit
+    from fairlead.stages.doctor import doctor
+    from fairlead.stages.dry_run import dry_run
+    from fairlead.stages.export import export
     from fairlead.stages.generate import generate
     from fairlead.stages.init import init
     from fairlead.stages.merge import merge
+    from fairlead.stages.plan import plan
     from fairlead.stages.report import report
+    from fairlead.stages.score import score
     from fairlead.stages.show_tokens import show_tokens
     from fairlead.stages.train import train
+    from fairlead.training.measuring import Measure
 
 __version__ = "0.1.0"
 
 __all__ = [
     "Config",
+    "Loss",
+    "Measure",
     "__version__",
+    "audit",
+    "doctor",
+    "dry_run",
+    "export",
     "generate",
     "init",
     "make_pairs",
     "merge",
+    "plan",
     "read",
     "read_config",
     "report",
+    "score",
     "show_tokens",
     "split",
     "train",
@@ -45,13 +61,21 @@ __all__ = [
 
 _HOMES = {
     "Config": "fairlead.config",
+    "audit": "fairlead.stages.audit",
+    "Loss": "fairlead.losses.contract",
+    "Measure": "fairlead.training.measuring",
+    "doctor": "fairlead.stages.doctor",
+    "dry_run": "fairlead.stages.dry_run",
+    "export": "fairlead.stages.export",
     "generate": "fairlead.stages.generate",
     "init": "fairlead.stages.init",
     "make_pairs": "fairlead.data.pairing",
     "merge": "fairlead.stages.merge",
+    "plan": "fairlead.stages.plan",
     "read": "fairlead.data.reading",
     "read_config": "fairlead.config",
     "report": "fairlead.stages.report",
+    "score": "fairlead.stages.score",
     "show_tokens": "fairlead.stages.show_tokens",
     "split": "fairlead.data.split",
     "train": "fairlead.stages.train",

@@ -65,10 +65,9 @@ def test_an_override_that_is_none(project: Project) -> None:
     assert "--set loss.beta: is not of the form path=value." in project.fail("--set", "loss.beta", lines=2)
 
 
-def test_a_metric_that_the_loss_does_not_give(project: Project) -> None:
+def test_a_metric_that_does_not_exist(project: Project) -> None:
     message = project.fail("--set", "train.metric_for_best=accuracy", lines=2)
-    assert "train.metric_for_best: this loss gives no metric 'accuracy'." in message
-    assert "rewards/accuracies" in message
+    assert "train.metric_for_best: there is no metric 'accuracy'. Did you mean ranking_accuracy?" in message
 
 
 # The model
@@ -167,7 +166,7 @@ ADAPTER_FAULTS: dict[str, tuple[Callable[[Path], Any], str]] = {
     "cut short": (lambda path: os.truncate(path / "adapter_model.safetensors", 900), "is damaged"),
     "another kind": (
         lambda path: edit(path / "adapter_config.json", peft_type="IA3"),
-        "is of the kind IA3. Only LoRA adapters can be used.",
+        "is of the kind IA3. Only LoRA and DoRA adapters can be used.",
     ),
     "another rank": (lambda path: edit(path / "adapter_config.json", r=3), "does not fit"),
     "other modules": (lambda path: edit(path / "adapter_config.json", target_modules=["q_proj"]), "does not fit"),
@@ -239,7 +238,7 @@ def test_rows_of_another_kind_than_the_loss_takes(project: Project, loss: str, k
     rows(project, loss, rows_of(kind, 8))
     message = project.fail()
     assert f"rows.jsonl: holds {kind} rows, and the loss {loss} trains on " in message
-    fitting = {"preference": "dpo, ipo, hinge", "demonstration": "sft", "feedback": "kto"}[kind]
+    fitting = {"preference": "dpo, dpo_robust, ipo", "demonstration": "sft", "feedback": "kto"}[kind]
     assert f"or a loss for these ({fitting}" in message
 
 
@@ -251,12 +250,17 @@ def test_a_file_of_rows_of_two_kinds(project: Project) -> None:
 def test_feedback_on_a_single_prompt(project: Project) -> None:
     feedback = rows_of("feedback", 8)
     rows(project, "kto", [{**row, "prompt": feedback[0]["prompt"]} for row in feedback])
-    assert "KTO's KL estimate needs rows with at least two different prompts" in project.fail()
+    assert "the loss kto compares each row with the completion of another prompt" in project.fail()
 
 
 def test_margins_that_the_loss_has_no_place_for(project: Project) -> None:
     rows(project, "ipo", [{**row, "margin": 1.0} for row in rows_of("preference", 8)])
     assert "has a margin, which the loss ipo has no place for. Remove the field `margin`" in project.fail()
+
+
+def test_weights_that_the_loss_has_no_place_for(project: Project) -> None:
+    rows(project, "aot", [{**row, "weight": 2.0} for row in rows_of("preference", 8)])
+    assert "has the weight 2, which the loss aot has no place for. Remove the field `weight`" in project.fail()
 
 
 def test_rows_longer_than_the_model_may_take(project: Project) -> None:

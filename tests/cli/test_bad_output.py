@@ -33,7 +33,7 @@ def test_an_output_that_may_not_be_written(project: Project) -> None:
 
 
 def test_a_name_that_is_taken(project: Project) -> None:
-    (project.folder / "runs" / "mine").mkdir(parents=True)
+    (project.folder / "runs" / "mine" / "notes").mkdir(parents=True)
     assert "there is something of that name already" in project.fail("--set", "train.run=mine")
 
 

@@ -62,6 +62,8 @@ class Trained:
     artifact: Path = Path("runs/one/artifacts/adapter")
     ledger: dict[str, int] = field(default_factory=lambda: {"rows_in": 8})
     stopped_early: bool = False
+    stop_reason: str | None = None
+    diagnosis: tuple[str, ...] = ()
 
 
 def test_train(put: Put) -> None:
@@ -81,6 +83,73 @@ def test_train_as_json(put: Put) -> None:
     assert shown["metrics"] == {"eval/loss": 0.61239, "kl": "NaN"}
     assert shown["artifact"] == "runs/one/artifacts/adapter"
     assert shown["best_step"] == 20
+
+
+def test_train_says_why_it_stopped_and_what_went_wrong(put: Put) -> None:
+    ended = {"stopped_early": True, "stop_reason": "probe/length was 99", "diagnosis": ("the loss was 0", "and more")}
+    put("train", Trained(**ended))  # type: ignore[arg-type]
+    lines = call("train", "fairlead.yaml").stdout.splitlines()
+    assert lines[0].split() == ["stopped", "early", "24", "steps"]
+    assert lines[1].split(maxsplit=1) == ["because", "probe/length was 99"]
+    assert [line for line in lines if line.startswith("note: ")] == ["note: the loss was 0", "note: and more"]
+    shown = json.loads(call("train", "fairlead.yaml", "--json").stdout)
+    assert (shown["stop_reason"], shown["diagnosis"]) == ("probe/length was 99", ["the loss was 0", "and more"])
+
+
+@dataclass(frozen=True)
+class Shown:
+    field: str
+    value: Any
+    origin: str
+    source: str = ""
+
+
+@dataclass(frozen=True)
+class Dry:
+    settings: tuple[Shown, ...] = (
+        Shown("loss.beta", 0.3, "user"),
+        Shown("loss.wpo", False, "method", "a paper"),
+        Shown("train.learning_rate", 1e-5, "method", "dpo, an adapter"),
+        Shown("data.train", ["a.jsonl", "b.jsonl"], "user"),
+        Shown("data.eval", [], "default"),
+        Shown("train.run", None, "default"),
+    )
+    ledger: dict[str, int] = field(default_factory=lambda: {"rows_in": 8})
+    rows: int = 1200
+    held_out: int = 40
+    probes: int = 4
+    tokens: int = 123456
+    trained_tokens: int = 65432
+    held_out_tokens: int = 4321
+    steps_per_epoch: int = 75
+    steps: int = 150
+    warmup_steps: int = 15
+    evaluations: int = 3
+    advice: tuple[str, ...] = ("train.epochs is 9",)
+
+
+def test_a_dry_run_shows_every_value_with_its_origin(put: Put) -> None:
+    stage = put("dry_run", Dry())
+    lines = call("train", "fairlead.yaml", "--dry-run", "--set", "loss.beta=0.3").stdout.splitlines()
+    assert (stage.arguments, list(stage.options["overrides"])) == ((Path("fairlead.yaml"),), ["loss.beta=0.3"])
+    assert [line.split(maxsplit=2) for line in lines[:3]] == [
+        ["loss.beta", "0.3", "user"],
+        ["loss.wpo", "false", "method (a paper)"],
+        ["train.learning_rate", "1e-05", "method (dpo, an adapter)"],
+    ]
+    shown = "\n".join(lines)
+    for words in (
+        "a.jsonl, b.jsonl",
+        "null",
+        "1,200 to train on, 40 held out, 4 prompts",
+        "123,456 in an epoch",
+        "150",
+    ):
+        assert words in shown
+    assert lines[-1] == "note: train.epochs is 9"
+    found = json.loads(call("train", "fairlead.yaml", "--dry-run", "--json").stdout)
+    assert found["settings"][0] == {"field": "loss.beta", "value": 0.3, "origin": "user", "source": ""}
+    assert (found["steps"], found["ledger"]) == (150, {"rows_in": 8})
 
 
 def candidates() -> list[Candidates]:

@@ -166,7 +166,8 @@ QUARANTINED: list[tuple[str, dict[str, Any], str, str]] = [
     ("dialogue as a text", {"messages": "The sky is blue."}, "text_without_turns", "messages"),
     ("unknown keys", {"question": "a", "answer": "b"}, "unknown_shape", ""),
     ("stepwise supervision", {"prompt": "a", "completions": ["b"], "labels": [True]}, "unknown_shape", ""),
-    ("labelled dialogue", DIALOGUE | {"label": False}, "unknown_shape", ""),
+    ("dialogue of a topic", DIALOGUE | {"label": "billing"}, "unknown_shape", ""),
+    ("pictures", PAIR | {"images": ["cat.png"]}, "not_only_text", "images"),
 ]
 
 UNDECODABLE: list[tuple[str, bytes, str]] = [

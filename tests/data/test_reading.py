@@ -206,9 +206,20 @@ def test_real_judgements_are_read_whole(name: str, kind: str, rows: int, codes: 
     assert dataset.ledger.summary()["by_code"].keys() == codes
 
 
-def test_a_real_file_in_a_format_not_known_yet_is_quarantined_by_one_code() -> None:
-    path = SHARED / "hh_harmless_test.jsonl.gz"
+@pytest.mark.parametrize(
+    ("name", "shape", "rows", "bad"),
+    [
+        ("hh_harmless_test.jsonl.gz", "hh: pairs", 2_299, {"same_role_twice": 9, "empty_completion": 4}),
+        ("llama_factory_dpo_en_demo.json.gz", "llama-factory: sharegpt, ranking", 300, {}),
+        ("llama_factory_kto_en_demo.json.gz", "llama-factory: messages, KTO", 300, {}),
+    ],
+)
+def test_real_files_of_other_formats_are_read_unmodified(name: str, shape: str, rows: int, bad: dict[str, int]) -> None:
+    path = SHARED / name
     if not path.exists():
         pytest.skip(f"{path.name} is not beside the repository (../shared/data)")
-    ledger = read(path).ledger
-    assert Counter(entry.code for entry in ledger.entries) == {"implicit_prompt_text": 2_312}
+    dataset = read(path)
+    assert (len(dataset.rows), dataset.shapes) == (rows, {shape: rows})
+    assert Counter(entry.code for entry in dataset.ledger.entries) == bad
+    summary = dataset.ledger.summary()
+    assert (summary["rows_in"], summary["fixed"]) == (rows + sum(bad.values()), 0)

@@ -20,15 +20,16 @@ class StopsAfter:
     """Progress that sends this process SIGTERM once so many training steps are done; it remembers what was said."""
 
     def __init__(self, steps: int) -> None:
-        self.left, self.said, self.name = steps, list[str](), ""
+        self.left, self.said, self.tasks = steps, list[str](), list[str]()
 
     @contextmanager
     def task(self, name: str, *, total: int, unit: str, done: int = 0) -> Iterator[StopsAfter]:
-        self.name = name
+        self.tasks.append(name)
         yield self
+        self.tasks.pop()
 
     def advance(self, count: int = 1, **fields: float) -> None:
-        if self.name == "train":
+        if self.tasks[-1] == "train":
             self.left -= count
             if self.left == 0:
                 os.kill(os.getpid(), signal.SIGTERM)

@@ -34,6 +34,23 @@ def test_a_stopped_run_goes_on_and_is_sealed(tmp_path: Path, model: Path) -> Non
     assert (run.status, run.verify()) == ("complete", [])
 
 
+@pytest.mark.parametrize(("loss", "momentum"), [("bco", True), ("bco_pair", True), ("aot", False)])
+def test_batch_statistics_go_on_bit_for_bit(tmp_path: Path, model: Path, loss: str, momentum: bool) -> None:
+    named = {"name": loss, **({"reward_shift": "running"} if momentum else {})}
+    settings = {"adapter": {"r": 2, "dropout": 0.2}, "max_steps": 5, "epochs": 3, "learning_rate": 0.01}
+    settings["micro_batch_tokens"] = 70
+    whole = train(make_config(tmp_path, model, named, **settings, run="whole")).run
+    parts = make_config(tmp_path, model, named, **settings, run="parts")
+    stopped(parts, steps=3)
+    folders = [whole, resume(parts)[0].run]
+    last = [RunDirectory.open(folder).checkpoints / "step-000005" for folder in folders]
+    weights = [(folder / "weights.safetensors").read_bytes() for folder in last]
+    means = [json.loads((folder / "state.json").read_text())["loop"]["statistics"] for folder in last]
+    assert weights[0] == weights[1]
+    assert means[0] == means[1]
+    assert list(means[0]) == ([loss] if momentum else [])
+
+
 def test_nothing_to_resume(tmp_path: Path, model: Path) -> None:
     config = make_config(tmp_path, model, max_steps=1)
     with pytest.raises(RunError, match="no unfinished run of this configuration"):
@@ -172,7 +189,7 @@ def test_without_a_whole_checkpoint_it_begins_anew(tmp_path: Path, model: Path) 
     result, _ = resume(config)
     assert result.steps == 5
     samples = [json.loads(line) for line in run.artifact("samples.jsonl").read_text().splitlines()]
-    assert [sorted(sample) for sample in samples] == [["after", "before", "prompt"]] * 2
+    assert [sorted(sample) for sample in samples] == [["after", "before", "prompt", "replies"]] * 2
 
 
 class Damages(StopsAfter):
@@ -183,7 +200,7 @@ class Damages(StopsAfter):
         self.steps, self.file = steps, file
 
     def advance(self, count: int = 1, **fields: float) -> None:
-        self.steps -= count if self.name == "train" else 0
+        self.steps -= count if self.tasks[-1] == "train" else 0
         if self.steps == 0:
             os.truncate(self.file, 50)
             self.steps = -1

@@ -5,25 +5,29 @@ from __future__ import annotations
 import difflib
 import gc
 import hashlib
+import re
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import msgspec
 
-from fairlead.data.contract import REQUIRED, Checked, validate
+from fairlead.data.columns import Columns
+from fairlead.data.contract import Checked, validate
 from fairlead.data.fields import read_id
 from fairlead.data.files import open_records
-from fairlead.data.formats import canonical
+from fairlead.data.formats.detection import Detector, Found
+from fairlead.data.formats.shapes import Shape
 from fairlead.data.formats.table import FORMATS
 from fairlead.data.ledger import REASONS, Ledger, Note, Place, Rejected
 from fairlead.data.records import KINDS, Row
 from fairlead.errors import ConfigError, Fault
 
 _encoder = msgspec.json.Encoder(order="sorted")
+_base = re.compile(r"[^.\[]*")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,52 +35,78 @@ class Dataset:
     """Rows of one kind, in the order of the input, and the account of all rows that came in.
 
     kind: a key of `KINDS`; "" where no row was left and none was asked for. sha256: of each file's bytes, by path.
+    shapes: how many of the rows came in each shape, by "format: shape", the commonest first.
     """
 
     rows: tuple[Row, ...]
     kind: str
     ledger: Ledger
     sha256: dict[str, str]
+    shapes: dict[str, int] = field(default_factory=dict)
 
 
 class _Read(NamedTuple):
     place: Place
-    kind: str
+    found: Found
     checked: Checked
 
 
-def read(paths: str | Path | Sequence[str | Path], *, kind: str | None = None, format: str = "auto") -> Dataset:
-    """Reads rows from JSON Lines, JSON, CSV or Parquet files (or gzip of these), all of one kind.
+def read(
+    paths: str | Path | Sequence[str | Path],
+    *,
+    kind: str | None = None,
+    format: str = "auto",
+    columns: Mapping[str, str] | None = None,
+    on_first: Callable[[Found, Row], None] | None = None,
+) -> Dataset:
+    """Reads rows from JSON Lines, JSON, CSV or Parquet files (or gzip of these), or of the hub, all of one kind.
 
     kind: a key of `KINDS`; without it, the kind of most rows, and the others are quarantined as `wrong_kind`.
-    format: a name in `FORMATS`; `auto` tries them row by row. The result depends on the bytes of the files alone.
+    format: a name in `FORMATS`; `auto` tries them row by row. columns: for a field, the column that it is read from,
+    where its name is another; "data.x" is x inside data. on_first: is told of the first row that could be read, as
+    soon as it is. The result depends on the bytes of the files alone.
     Call `ledger.check` before rows are used: nothing is raised here for rows that are at fault, only for a file that
-    cannot be read as a whole (`DataError`) and for an unknown kind or format (`ConfigError`).
+    cannot be read as a whole (`DataError`) and for an unknown kind, format or column (`ConfigError`).
     """
     _check_names(kind, format)
     names = [str(path) for path in ([paths] if isinstance(paths, str | Path) else paths)]
+    renaming = Columns(columns) if columns else None
+    detector = Detector(format, kind)
     ledger = Ledger(names)
-    found: list[_Read] = []
+    read_so_far: list[_Read] = []
     sha256 = {}
     with _without_garbage_collection():
         for name in names:
-            records, digest = open_records(name)
+            records, digest = open_records(name, renaming)
             for line, value in records:
                 try:
                     if isinstance(value, Rejected):
                         raise value
-                    found.append(_Read(Place(name, line), *_understand(value, kind, format)))
+                    found = detector.find(value)
+                    checked = _understand(value, found, renaming)
+                    read_so_far.append(_Read(Place(name, line), found, checked))
+                    if on_first is not None:
+                        on_first(found, checked.row)
+                        on_first = None
                 except Rejected as rejected:
                     place = Place(name, line, _id_of(value))
                     ledger.quarantine(place, rejected.code, rejected.field, rejected.detail)
             sha256[name] = digest()
-        settled = kind or _commonest(found)
-        rows = _enter([read for read in found if read.kind == settled], ledger)
-    for other in found:
-        if other.kind != settled:
-            detail = f"it is a {other.kind} row among {settled} rows"
+        if renaming is not None:
+            renaming.check()
+        settled = kind or _commonest(read_so_far)
+        kept = [each for each in read_so_far if each.found.kind == settled]
+        rows = _enter(kept, ledger)
+    for other in read_so_far:
+        if other.found.kind != settled:
+            detail = f"it is a {other.found.kind} row among {settled} rows"
             ledger.quarantine(other.place._replace(id=_given_id(other.checked)), "wrong_kind", "", detail)
-    return Dataset(rows=rows, kind=settled, ledger=ledger, sha256=sha256)
+    shapes = Counter(f"{each.found.format}: {each.found.shape.name}" for each in kept)
+    return Dataset(rows=rows, kind=settled, ledger=ledger, sha256=sha256, shapes=dict(_by_count(shapes)))
+
+
+def _by_count(counts: Counter[str]) -> list[tuple[str, int]]:
+    return sorted(counts.items(), key=lambda item: (-item[1], item[0]))
 
 
 @contextmanager
@@ -93,40 +123,51 @@ def _without_garbage_collection() -> Iterator[None]:
 
 def _check_names(kind: str | None, format: str) -> None:
     faults = []
-    for field, value, known in (("kind", kind, [*KINDS]), ("format", format, ["auto", *FORMATS])):
+    for name, value, known in (("kind", kind, [*KINDS]), ("format", format, ["auto", *FORMATS])):
         if value is not None and value not in known:
             near = difflib.get_close_matches(value, known, n=1)
             meant = f"Did you mean {near[0]}?" if near else f"Use one of {', '.join(known)}."
-            faults.append(Fault(field=field, problem=f"{value!r} is not known.", remedy=meant))
+            faults.append(Fault(field=name, problem=f"{value!r} is not known.", remedy=meant))
     if faults:
         raise ConfigError(faults, source="read")
 
 
-def _understand(row: dict[str, Any], kind: str | None, format: str) -> tuple[str, Checked]:
-    """The kind of a row, and the row itself. Raises `Rejected`."""
-    if format != "auto":
-        reader = FORMATS[format]
-    elif kind is not None and canonical.fits(row, kind):
-        reader = FORMATS["canonical"]  # the kind was named and its keys are there: nothing to detect
-    else:
-        for reader in FORMATS.values():
-            if reader.detect(row):
-                break
-        else:
-            raise Rejected("unknown_shape", detail=_nearest_shape(row))
-    shaped, changes = reader.to_canonical(row)
-    found = kind if kind is not None and canonical.fits(shaped, kind) else canonical.kind_of(shaped)
-    if found is None:
-        raise Rejected("unknown_shape", detail=_nearest_shape(shaped))
-    return found, validate(shaped, found, changes)
+def _understand(row: dict[str, Any], found: Found, columns: Columns | None) -> Checked:
+    """The row in its kind. Raises `Rejected`, naming the field as the input does."""
+    try:
+        shaped, changes = found.shape.read(row)
+    except Rejected as rejected:
+        rejected.field = _renamed_back(rejected.field, columns)
+        raise
+    try:
+        return validate(shaped, found.kind, changes)
+    except Rejected as rejected:
+        rejected.field = _renamed_back(_name_in_input(rejected.field, found.shape), columns)
+        raise
 
 
-def _nearest_shape(row: dict[str, Any]) -> str:
-    keys = ", ".join(list(row)[:8]) or "none"
-    kind = max(REQUIRED, key=lambda name: len(REQUIRED[name] & row.keys()) / len(REQUIRED[name]))
-    lacking = sorted(REQUIRED[kind] - row.keys())
-    nearest = f"; nearest is {kind}, which also needs {', '.join(lacking)}" if lacking else f"; it might be {kind}"
-    return f"its keys: {keys}" + (nearest if REQUIRED[kind] & row.keys() else "")
+def _name_in_input(field: str, shape: Shape) -> str:
+    """The field of the input that a canonical field comes from, with the place inside it where that is the same."""
+    base, place = _parted(field)
+    source = shape.origin.get(base)
+    if source is None:
+        return field
+    return source.removesuffix("[]") + place if source.endswith("[]") else source
+
+
+def _renamed_back(field: str, columns: Columns | None) -> str:
+    """The field under the name of the column that it was read from."""
+    if columns is None:
+        return field
+    base, place = _parted(field)
+    return columns.original(base) + place
+
+
+def _parted(field: str) -> tuple[str, str]:
+    """A field's name, and the place inside it."""
+    match = _base.match(field)
+    assert match is not None
+    return match[0], field[match.end() :]
 
 
 def _id_of(value: dict[str, Any] | Rejected) -> str | None:
@@ -142,7 +183,7 @@ def _given_id(checked: Checked) -> str | None:
 
 def _commonest(found: Sequence[_Read]) -> str:
     """The kind of most rows; of equally many, the first in the order of `KINDS`, whatever the order of the rows."""
-    counts = Counter(read.kind for read in found)
+    counts = Counter(each.found.kind for each in found)
     return max(KINDS, key=lambda kind: counts[kind]) if counts else ""
 
 
@@ -152,7 +193,7 @@ def _enter(found: Sequence[_Read], ledger: Ledger) -> tuple[Row, ...]:
     Where rows share a given id, a hash of the content is added to all of them, so that the result does not depend on
     their order. Rows without an id share one only where their whole content is the same: copies are numbered.
     """
-    ids = Counter(read.checked.row.id for read in found)
+    ids = Counter(each.checked.row.id for each in found)
     copies: Counter[str] = Counter()
     rows = []
     for place, _, (row, notes, given) in found:

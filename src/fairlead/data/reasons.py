@@ -128,6 +128,9 @@ REASONS: dict[str, Reason] = {
         "every completion begins with the text of the prompt's last turn",
         "Strip it if it is no part of them.",
     ),
+    "not_only_text": Reason(
+        "quarantined", "the row holds images, videos or audio", "Leave it out; models here read text only."
+    ),
     "implicit_prompt_text": Reason(
         "quarantined", "chosen and rejected are plain texts without a prompt: where it ends is a guess", "Add a prompt."
     ),
@@ -147,6 +150,12 @@ REASONS: dict[str, Reason] = {
         "a ranking, best or worst names no candidate of the row, one twice, or contradicts itself",
         "Name each candidate by its id, once.",
     ),
+    "annotation_left_out": Reason(
+        "fixed",
+        "an annotation without a verdict (a draft, discarded, cancelled) went to meta.left_out",
+        "Export submitted annotations only.",
+    ),
+    "number_text": Reason("fixed", "a number was written as text; it was read", "Write it without quotes."),
     "not_finite": Reason("quarantined", "a number is NaN or infinite", "Write a finite number, or null where allowed."),
     "not_a_number": Reason("quarantined", "a field that is to be a number is not", "Write a number without quotes."),
     "out_of_range": Reason("quarantined", "a weight or a duration is negative", "Write a number of at least 0."),

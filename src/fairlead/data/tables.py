@@ -8,7 +8,7 @@ import decimal
 import io
 import math
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, BinaryIO
 
 from fairlead.data.decoding import MAX_BYTES, decode
@@ -22,11 +22,28 @@ TURNS = frozenset({"prompt", "chosen", "rejected", "completion", "response_a", "
 NUMBERS = frozenset({"weight", "margin"})
 OPTIONAL = NUMBERS | {"id", "tools", "template_kwargs", "meta", "candidates", "annotations", "ranking", "best", "worst"}
 
-_message_list = re.compile(r'\s*\[\s*\{\s*"')
+# Cells that are JSON only where they look like what a format has there; else they are texts, which may look like JSON.
+_turns = re.compile(r'\s*(\[\s*)?\{\s*"(role|content|from|value|tool_calls|tool_call_id|train)"\s*:')
+_objects = re.compile(r'\s*\[\s*\{\s*"')
+SOMETIMES_JSON: dict[str, re.Pattern[str]] = {
+    **dict.fromkeys(TURNS, _turns),
+    **dict.fromkeys(("context", "conversations", "non_preferred_output", "preferred_output"), _turns),
+    **dict.fromkeys(("answers", "completions", "individual_preference"), _objects),
+    **dict.fromkeys(("all_preferences_unprocessed", "three_most_similar_preferences"), _objects),
+    "chat_template_kwargs": re.compile(r'\s*\{\s*("|\})'),
+    "data": re.compile(r'\s*\{\s*"'),
+    "history": re.compile(r'\s*\[\s*\[\s*"'),
+    "input": re.compile(r'\s*\{\s*"(messages|tools|parallel_tool_calls)"\s*:'),
+}
+ANSWERS = (".responses", ".responses.users", ".responses.status")  # at the end of a column of Argilla's
+_list = re.compile(r"\s*\[")
 
 
-def read_csv(stream: BinaryIO) -> Iterator[Record]:
-    """The records under a header line. Raises `DataError` for a header, or a quote without end, that hides the rest."""
+def read_csv(stream: BinaryIO, rename: Callable[[dict[str, Any]], dict[str, Any]] | None = None) -> Iterator[Record]:
+    """The records under a header line, their columns renamed before cells become values.
+
+    Raises `DataError` for a header, or a quote without end, that hides the rest.
+    """
     csv.field_size_limit(MAX_BYTES)
     text = io.TextIOWrapper(stream, encoding="utf-8-sig", errors="surrogateescape", newline="")
     table = csv.reader(text, strict=True)
@@ -54,11 +71,13 @@ def read_csv(stream: BinaryIO) -> Iterator[Record]:
             yield number, Rejected("csv_record", detail=str(error) + (f", up to line {last}" if last > number else ""))
             continue
         if cells:
-            yield number, _csv_row(header, cells)
+            yield number, _csv_row(header, cells, rename)
     text.detach()
 
 
-def _csv_row(header: list[str], cells: list[str]) -> dict[str, Any] | Rejected:
+def _csv_row(
+    header: list[str], cells: list[str], rename: Callable[[dict[str, Any]], dict[str, Any]] | None
+) -> dict[str, Any] | Rejected:
     if len(cells) != len(header):
         return Rejected("csv_record", detail=f"{len(cells)} cells under {len(header)} names")
     try:
@@ -67,12 +86,11 @@ def _csv_row(header: list[str], cells: list[str]) -> dict[str, Any] | Rejected:
         return Rejected("invalid_utf8")
     if any("\0" in cell for cell in cells):
         return Rejected("raw_nul")
+    texts = dict(zip(header, cells, strict=True))
+    if rename is not None:
+        texts = rename(texts)
     try:
-        return {
-            name: _csv_cell(name, cell)
-            for name, cell in zip(header, cells, strict=True)
-            if cell or name not in OPTIONAL
-        }
+        return {name: _csv_cell(name, cell) for name, cell in texts.items() if cell or name not in OPTIONAL}
     except Rejected as rejected:
         return rejected
 
@@ -86,7 +104,7 @@ def _csv_cell(name: str, cell: str) -> Any:
             raise Rejected("not_a_number", name, f"it is {cell!r}") from None
     if name == "label" and cell.lower() in ("true", "false"):
         return cell.lower() == "true"
-    if name in STRUCTURED or (name in TURNS and _message_list.match(cell)):
+    if name in STRUCTURED or _is_json(name, cell):
         try:
             return decode(cell.encode())
         except Rejected as rejected:
@@ -94,6 +112,11 @@ def _csv_cell(name: str, cell: str) -> Any:
                 return cell
             raise Rejected(rejected.code, name, rejected.detail or rejected.field) from None
     return cell
+
+
+def _is_json(name: str, cell: str) -> bool:
+    pattern = SOMETIMES_JSON.get(name) or (_list if name.endswith(ANSWERS) else None)
+    return pattern is not None and pattern.match(cell) is not None
 
 
 def read_parquet(stream: BinaryIO) -> Iterator[Record]:
@@ -108,13 +131,13 @@ def read_parquet(stream: BinaryIO) -> Iterator[Record]:
         ) from None
     for number, row in enumerate(table.iter_rows(named=True), start=1):
         try:
-            yield number, {key: _json_value(value, key) for key, value in row.items()}
+            yield number, {key: json_value(value, key) for key, value in row.items()}
         except Rejected as rejected:
             yield number, rejected
 
 
-def _json_value(value: Any, field: str) -> Any:
-    """A Parquet value as JSON has it; dates and decimals as text, in full."""
+def json_value(value: Any, field: str) -> Any:
+    """A value of a table as JSON has it; dates and decimals as text, in full."""
     if value is None or isinstance(value, str | bool | int):
         return value
     if isinstance(value, float):
@@ -122,9 +145,9 @@ def _json_value(value: Any, field: str) -> Any:
             raise Rejected("not_finite", field, f"it is {value}")
         return value
     if isinstance(value, dict):
-        return {key: _json_value(item, f"{field}.{key}") for key, item in value.items()}
+        return {key: json_value(item, f"{field}.{key}") for key, item in value.items()}
     if isinstance(value, list):
-        return [_json_value(item, f"{field}[{position}]") for position, item in enumerate(value)]
+        return [json_value(item, f"{field}[{position}]") for position, item in enumerate(value)]
     if isinstance(value, datetime.date | datetime.time):
         return value.isoformat()
     if isinstance(value, decimal.Decimal | datetime.timedelta):

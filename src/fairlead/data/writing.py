@@ -13,6 +13,8 @@ import msgspec
 from fairlead.data.records import Row
 from fairlead.errors import DataError, MachineError
 
+_encoder = msgspec.json.Encoder()
+
 
 def write(rows: Iterable[Row], path: str | Path) -> None:
     """Writes rows of one kind to `path` (ending .jsonl); `read` gives the same rows back.
@@ -22,8 +24,7 @@ def write(rows: Iterable[Row], path: str | Path) -> None:
     `MachineError` where the disk refuses. What was at `path` before is then still there.
     """
     target = Path(path)
-    if target.suffix != ".jsonl":
-        raise DataError("rows are written as JSON Lines; end the name in .jsonl.", path=path, code="unknown_extension")
+    check_lines(target)
     temporary = None
     try:
         with tempfile.NamedTemporaryFile(dir=target.parent, prefix=f".{target.name}.", delete=False) as file:
@@ -43,6 +44,12 @@ def write(rows: Iterable[Row], path: str | Path) -> None:
             os.unlink(temporary)
 
 
+def check_lines(path: str | Path) -> None:
+    """Passes where a file's name ends as that of JSON Lines must. Raises `DataError`."""
+    if Path(path).suffix != ".jsonl":
+        raise DataError("rows are written as JSON Lines; end the name in .jsonl.", path=path, code="unknown_extension")
+
+
 def _lines(rows: Iterable[Row], path: str | Path) -> Iterable[bytes]:
     kind: type[Row] | None = None
     for row in rows:
@@ -51,8 +58,10 @@ def _lines(rows: Iterable[Row], path: str | Path) -> Iterable[bytes]:
             problem = f"row {row.id!r} is a {type(row).__name__} among {kind.__name__} rows; write them apart."
             raise DataError(problem, path=path, code="wrong_kind")
         try:
-            # Not msgspec's own encoder: it writes NaN as null without a word.
-            yield json.dumps(msgspec.to_builtins(row), ensure_ascii=False, allow_nan=False).encode() + b"\n"
+            line = _encoder.encode(row)
+            if b"null" in line:  # which the encoder also writes for NaN, without a word
+                json.dumps(msgspec.to_builtins(row), allow_nan=False)
+            yield line + b"\n"
         except UnicodeEncodeError:
             raise DataError(f"row {row.id!r} holds half a surrogate pair.", path=path, code="lone_surrogate") from None
         except ValueError:

@@ -6,9 +6,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from fairlead.errors import RunError
+from fairlead.reports.audit_report import audit_report
 from fairlead.reports.run_report import run_report
 from fairlead.runs.atomic import write_bytes
-from fairlead.runs.directory import REPORT
+from fairlead.runs.directory import REPORT, RunDirectory
 
 
 def report(runs: Sequence[str | Path], *, to: str | Path | None = None) -> Path:
@@ -24,7 +25,8 @@ def report(runs: Sequence[str | Path], *, to: str | Path | None = None) -> Path:
         raise RunError(
             f"A report of {len(runs)} runs belongs to none of them: say where to write it (--to report.html)."
         )
-    content = run_report(runs).encode()
+    is_audit = len(runs) == 1 and RunDirectory.open(runs[0]).stage == "audit"
+    content = (audit_report(runs[0]) if is_audit else run_report(runs)).encode()
     target = Path(runs[0]) / REPORT if to is None else Path(to)
     if target.is_dir():
         raise RunError(f"{target}: is a folder. Name the file to write, for instance {target / REPORT}.")

@@ -8,6 +8,8 @@ from typing import Any
 import pytest
 
 from fairlead.data.formats import trl
+from fairlead.data.formats.detection import Detector
+from fairlead.data.formats.shapes import Shape
 from fairlead.data.ledger import Rejected
 from fairlead.data.records import Candidates, Demonstration, Feedback, Message, Preference
 from tests.data.samples import CALL, QUESTION, assistant, read_rows, user
@@ -119,10 +121,19 @@ def test_an_answer_that_goes_on_after_the_other_has_ended(tmp_path: Path) -> Non
     ],
 )
 def test_what_would_need_a_guess_is_rejected(row: dict[str, Any], code: str) -> None:
-    assert trl.detect(row)
+    found = Detector("trl", None).find(row)
     with pytest.raises(Rejected) as caught:
-        trl.to_canonical(row)
+        found.shape.read(row)
     assert caught.value.code == code
+
+
+@pytest.mark.parametrize(
+    "shape", [shape for shape in trl.SHAPES if trl.KWARGS in shape.keys], ids=lambda shape: shape.name
+)
+def test_arguments_for_the_template_keep_their_meaning(tmp_path: Path, shape: Shape) -> None:
+    (row,) = read_rows(tmp_path, shape.example).rows
+    assert row.template_kwargs == {"enable_thinking": False}
+    assert row.meta == {}
 
 
 def test_a_prompt_beside_whole_dialogues_is_stripped_from_them(tmp_path: Path) -> None:
@@ -135,12 +146,14 @@ def test_a_prompt_beside_whole_dialogues_is_stripped_from_them(tmp_path: Path) -
 def test_the_reader_leaves_its_argument_alone() -> None:
     row = implicit(QUESTION, [assistant("a")], [assistant("b")])
     before = repr(row)
-    trl.to_canonical(row)
-    trl.to_canonical({"prompt": EARLIER, "completion": "a"})
+    trl.split_implicit_prompt(row)
+    trl.join_prompt_and_completion({"prompt": EARLIER, "completion": "a"})
     assert repr(row) == before
     assert "train" not in EARLIER[1]
 
 
 @pytest.mark.parametrize("row", [{"prompt": "a", "answer": "b"}, {"chosen": {"role": "assistant"}, "rejected": {}}, {}])
 def test_other_shapes_are_not_taken_for_trl(row: dict[str, Any]) -> None:
-    assert not trl.detect(row)
+    with pytest.raises(Rejected) as caught:
+        Detector("trl", None).find(row)
+    assert caught.value.code == "unknown_shape"
