@@ -46,7 +46,7 @@ JUDGE_CODE = (*WORLD_CODE, annotators, checks)
 SFT = "sft"
 RANKED = (SFT, SHIPPED)
 """Models that rank the held-out pairs: 800 replies are read for each, and the table compares these."""
-SAMPLED_AT_ONCE = 64
+SAMPLED_AT_ONCE = 128
 """Replies that advance together; the number changes none of them, so it is not among what a stage is known by."""
 
 

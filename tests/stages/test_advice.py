@@ -133,8 +133,3 @@ def test_ktos_balance(counts: tuple[int, int], weights: dict[str, float], expect
     else:
         said = f"{counts[0]} rows are desirable and {counts[1]} are not; loss.{expected} would balance them"
         assert found == [said]
-
-
-def test_thumbs_that_all_point_one_way() -> None:
-    assert advice("kto", thumbs(3, 0)) == ["every row is desirable: there is nothing to tell apart"]
-    assert advice("kto", thumbs(0, 3)) == ["every row is undesirable: there is nothing to tell apart"]

@@ -228,21 +228,21 @@ def test_a_run_that_fails_is_diagnosed_too(tmp_path: Path, model: Path) -> None:
 
 
 def test_what_is_no_number_is_shown_as_such_everywhere(tmp_path: Path, model: Path) -> None:
-    """Steps of liked rows alone have no rejected ones."""
-    rows = [{**row, "label": True} for row in rows_of("feedback", 8)]
-    data = {"train": str(write_rows(tmp_path / "liked.jsonl", rows)), "eval": []}
+    """Held-out rows that are all liked have no rejected ones."""
+    rows = [{**row, "label": True} for row in rows_of("feedback", 8, first=100)]
+    data = {"eval": str(write_rows(tmp_path / "liked.jsonl", rows))}
     result = train(make_config(tmp_path, model, "kto", adapter=LORA, data=data, tensorboard=True))
-    assert all(math.isnan(value) for value in series(result, "rewards/rejected").values())
-    assert math.isnan(result.metrics["rewards/rejected"])
-    assert extra(result)["metrics"]["rewards/rejected"] is None
-    assert extra(result)["metrics"]["rewards/chosen"] is not None
-    assert "rewards/rejected is not a finite number" in run_report([result.run])
+    assert all(math.isnan(value) for value in series(result, "eval/rewards/rejected").values())
+    assert math.isnan(result.metrics["eval/rewards/rejected"])
+    assert extra(result)["metrics"]["eval/rewards/rejected"] is None
+    assert extra(result)["metrics"]["eval/rewards/chosen"] is not None
+    assert "eval/rewards/rejected is not a finite number" in run_report([result.run])
     assert "not_finite" not in [finding["code"] for finding in extra(result)["diagnosis"]]
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
     board = EventAccumulator(str(result.run / "tensorboard"))
     board.Reload()
-    assert all(math.isnan(each.value) for each in board.Scalars("rewards/rejected"))
+    assert all(math.isnan(each.value) for each in board.Scalars("eval/rewards/rejected"))
 
 
 # Skipped fine-tuning

@@ -203,6 +203,11 @@ def test_a_run_that_was_stopped_goes_on_bit_for_bit(tmp_path: Path, model: Path,
     assert whole.metrics != fixed.metrics
 
 
+def test_a_loss_without_reference_has_none_to_move(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"train\.reference_sync_steps: this loss compares with no reference"):
+        make_config(tmp_path, tmp_path / "model", "simpo", adapter={"r": 2}, **SYNCED)
+
+
 FIXED = {"reference": "cache", "reference_sync_steps": None}
 
 

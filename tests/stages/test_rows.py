@@ -36,6 +36,14 @@ def test_only_losses_that_compare_with_other_prompts_get_their_completions(
     assert {len(group.completions) for group in (*rows.train, *rows.held_out)} == {completions}
 
 
+@pytest.mark.parametrize(("label", "words"), [(True, "row is desirable.*with sft"), (False, "is undesirable.*Add")])
+def test_thumbs_that_all_point_one_way_are_refused(tmp_path: Path, label: bool, words: str) -> None:
+    file = write_rows(tmp_path / "one.jsonl", [{**row, "label": label} for row in rows_of("feedback", 4)])
+    config = Config(model={"path": "none"}, data={"train": str(file)}, loss={"name": "kto"}, adapter={})
+    with pytest.raises(DataError, match=rf"one\.jsonl.*{words}"):
+        read_training_rows(config, bind([("kto", {}, 1.0)]), Renderer(tiny_tokenizer()))
+
+
 def test_only_losses_that_compare_with_other_prompts_need_them(tmp_path: Path) -> None:
     prompt = rows_of("feedback", 1)[0]["prompt"]
     file = write_rows(tmp_path / "one.jsonl", [{**row, "prompt": prompt} for row in rows_of("feedback", 8)])

@@ -136,8 +136,8 @@ def test_what_cannot_be_split(tmp_path: Path) -> None:
         split_files(path, to=path)
     with pytest.raises(DataError, match="is an input too"):
         split_files(write_rows(tmp_path, *ROWS, name="train.jsonl"), to=tmp_path)
-    with pytest.raises(DataError, match="the limit is 2.00%"):
+    with pytest.raises(DataError, match=r"the limit is 2\.00%"):
         split_files(write_rows(tmp_path, *ROWS[:9], ROWS[9] | {"chosen": []}, name="bad.jsonl"), to=tmp_path / "split")
-    with pytest.raises(ConfigError, match="stratify"):
+    with pytest.raises(ConfigError, match=r"stratify"):
         split_files(path, to=tmp_path / "split", by="segment", stratify=True)
     assert not (tmp_path / "split").exists()

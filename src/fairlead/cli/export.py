@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def export(
-    files: Annotated[list[str], typer.Argument(metavar="FILE…", help="Files of rows.", show_default=False)],
+    files: Annotated[list[str], typer.Argument(metavar="FILE", help="Files of rows.", show_default=False)],
     to: Annotated[
         str,
         typer.Option(metavar="TRAINER", help="trl, openai, llama-factory, axolotl or hh.", show_default=False),

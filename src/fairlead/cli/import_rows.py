@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 def import_rows(
     files: Annotated[
-        list[str], typer.Argument(metavar="FILE…", help="JSONL, JSON, CSV, Parquet (.gz), hub:ID.", show_default=False)
+        list[str], typer.Argument(metavar="FILE", help="JSONL, JSON, CSV, Parquet (.gz), hub:ID.", show_default=False)
     ],
     to: Annotated[Path, typer.Option(metavar="OUT.jsonl", help="File for the canonical rows.", show_default=False)],
     format: Annotated[str, typer.Option(metavar="NAME", help="Format of the rows; auto detects it.")] = "auto",

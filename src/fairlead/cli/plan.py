@@ -68,7 +68,8 @@ def _print_plan(plan: Plan) -> None:
     print_values(
         {
             "planned for": plan.machine,
-            "weights": f"{plan.parameters:,}, of which or beside which {plan.trained:,} are trained",
+            "weights": f"{plan.parameters:,}",
+            "trained": f"{plan.trained:,} weights",
             "products": f"{plan.precision}, {plan.layout}",
         }
     )

@@ -225,4 +225,16 @@ def _contradictions(given: Mapping[str, Any]) -> list[Fault]:
         problem = "the cache keeps the reference as it is before training, and train.reference_sync_steps moves it."
         remedy = "Write live, or remove train.reference_sync_steps."
         faults.append(Fault(field="train.reference", problem=problem, remedy=remedy))
+    if synced and _is_without_reference(given.get("loss")):
+        problem = "this loss compares with no reference, so there is none to move."
+        faults.append(Fault(field="train.reference_sync_steps", problem=problem, remedy="Remove it."))
     return faults
+
+
+def _is_without_reference(loss: Any) -> bool:
+    """Whether every loss that is asked for is known to need no reference."""
+    from fairlead.losses.table import LOSSES
+
+    items = loss if isinstance(loss, list) else [loss]
+    names = [item.get("name", "dpo") if isinstance(item, Mapping) else "dpo" for item in items]
+    return all(name in LOSSES and not LOSSES[name].needs_reference for name in names)

@@ -23,6 +23,7 @@ from fairlead.engine.metering import Meter
 from fairlead.engine.packing import PackedBatch
 from fairlead.engine.scoring import Scorer
 from fairlead.models.outline import filled
+from fairlead.models.quiet import quiet
 from fairlead.models.reward_model import is_reward_model
 
 FLOAT = 4
@@ -100,7 +101,7 @@ def _measure(
     which: Sequence[int] | None,
     columns: frozenset[str],
 ) -> Measured:
-    with FakeTensorMode():
+    with FakeTensorMode(), quiet():
         filled(model, lambda tensor: torch.empty(tensor.shape, dtype=tensor.dtype, device="cpu"))
         scorer = Scorer(model=model, packed=packed, compute=compute)
         batch = outlined_batch(scorer.batch(groups, which))

@@ -20,7 +20,7 @@ from torch.utils.weak import WeakIdKeyDictionary
 _aten = torch.ops.aten
 
 
-class Meter(TorchDispatchMode):
+class Meter(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """While entered, counts the bytes of every tensor made (`live`, and its `peak`) and the operations of products.
 
     A storage counts once, whatever views it has, from its first tensor until it is freed; `resting` tensors (weights,
@@ -29,7 +29,7 @@ class Meter(TorchDispatchMode):
     """
 
     def __init__(self, resting: Iterable[Tensor] = ()) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.live = self.peak = self.flops = 0
         self._known = WeakIdKeyDictionary()
         self._scalars = WeakIdKeyDictionary()

@@ -24,6 +24,7 @@ from fairlead.engine.memory import UNTRACEABLE, outlined_batch, scores_of
 from fairlead.engine.metering import Meter
 from fairlead.engine.scoring import Scorer
 from fairlead.models.outline import filled
+from fairlead.models.quiet import quiet
 
 STEPS = 2
 """Steps that are rehearsed: the second finds the optimizer's state where the first left its holes."""
@@ -67,7 +68,7 @@ def rehearse(
     model.train()
     for packed in {"auto": (True, False), "packed": (True,), "padded": (False,)}[engine]:
         try:
-            with FakeTensorMode():
+            with FakeTensorMode(), quiet():
                 filled(model, lambda tensor: torch.empty(tensor.shape, dtype=tensor.dtype, device="cpu"))
                 scorer = Scorer(model=model, packed=packed, compute=compute)
                 with _HeapMeter(heap, [*model.parameters(), *model.buffers()]) as meter:
@@ -143,7 +144,7 @@ class _Heap:
         return int(self._library.sbrk(0))
 
 
-class _HeapMeter(Meter):
+class _HeapMeter(Meter):  # type: ignore[no-untyped-call]
     """A meter that also takes a block for every storage, and remembers how far the heap grew (`most`)."""
 
     def __init__(self, heap: _Heap, resting: Iterable[Tensor]) -> None:

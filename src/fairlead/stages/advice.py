@@ -115,8 +115,8 @@ def _balance(loss: BoundLoss, groups: Sequence[PromptGroup]) -> list[str]:
     """Whether desirable and undesirable rows count alike."""
     desirable = sum(bool(group.label) for group in groups)
     undesirable = len(groups) - desirable
-    if not desirable or not undesirable:
-        return [f"every row is {'desirable' if desirable else 'undesirable'}: there is nothing to tell apart"]
+    assert desirable, "refused when the rows were read"
+    assert undesirable, "refused when the rows were read"
     given = loss.leading.parameters
     up, down = (float(given.get(f"{side}_weight", 1.0)) for side in ("desirable", "undesirable"))
     low, high = BALANCE

@@ -104,7 +104,10 @@ def doctor(folder: str | Path = ".") -> Examination:
     broken = [] if any(packages.get(name) is None for name in IMPORTED) else _import_all()
     faults += broken
     found = hardware()
-    threads, gpus, speed, notes = None, (), None, []
+    threads: int | None = None
+    gpus: tuple[Gpu, ...] = ()
+    speed: Speed | None = None
+    notes: list[str] = []
     if all(packages.get(name) for name in IMPORTED) and not broken:
         threads, gpus, speed, notes = _computing()
     disk = _disk(Path(folder))
@@ -161,6 +164,7 @@ def _faults(needed: Mapping[str, str], packages: Mapping[str, str | None]) -> li
 def _import_all() -> list[str]:
     """Packages that are there and cannot be imported, with the reason."""
     broken = []
+    import_module("fairlead.models")  # it quiets what PEFT's imports have to say
     for name in IMPORTED:
         try:
             import_module(name)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -113,9 +114,15 @@ def export(
         reasons=left_out,
         lost=dict(sorted(lost.items())),
         left_out_rows=aside if laid.refused else None,
-        snippet=laid.layout.snippet.replace("FILE", str(target)).replace("NAME", target.stem),
+        snippet=_filled(laid.layout.snippet, target),
         ledger=summary,
     )
+
+
+def _filled(snippet: str, path: Path) -> str:
+    """The snippet with the file's path and a name made of it, in one pass: either may hold the other's word."""
+    words = {"FILE": str(path), "NAME": path.stem}
+    return re.sub("FILE|NAME", lambda match: words[match[0]], snippet)
 
 
 def _layouts(to: str) -> Mapping[str, Sequence[Layout]]:

@@ -12,7 +12,7 @@ import torch
 
 from fairlead.config import AdapterConfig, Config
 from fairlead.engine.groups import PromptGroup
-from fairlead.engine.memory import Measured, Pass, Phase, extended, holdings, measure_pass, phases
+from fairlead.engine.memory import Holdings, Measured, Pass, Phase, extended, holdings, measure_pass, phases
 from fairlead.engine.rehearsal import rehearse
 from fairlead.losses.binding import BoundLoss
 from fairlead.losses.scores import Pairs, RewardPairs
@@ -26,7 +26,6 @@ REHEARSED_LAYERS = 32
 """Layers at most of a model whose steps are rehearsed on the real heap: these cannot be drawn out from a few."""
 ROUNDING = 256
 """What a proposed `micro_batch_tokens` is a multiple of."""
-MOST_TOKENS = 1 << 20
 KEYS_WIDTH = 64
 """Positions that the keys of answers are kept in are a multiple of this."""
 HERE = "here"
@@ -38,14 +37,15 @@ RANK = 16
 class Batches:
     """What a footprint needs of the rows: the largest micro-batch, and a part of it.
 
-    `ordinary` is one like most. `accumulates`: some step has several micro-batches. `sampled` is the longest prompt
-    that is answered before and after training, `samples` how many are.
+    `ordinary` is one like most. `accumulates`: some step has several micro-batches; the largest has `step_tokens`.
+    `sampled` is the longest prompt that is answered before and after training, `samples` how many are.
     """
 
     largest: Sequence[PromptGroup]
     part: Sequence[PromptGroup]
     ordinary: Sequence[PromptGroup]
     accumulates: bool
+    step_tokens: int
     sampled: int
     samples: int
 
@@ -153,15 +153,18 @@ class Way:
         )
         return self if found is None else replace(self, gaps=found.gaps)
 
+    @cached_property
+    def held(self) -> Holdings:
+        """What lies in memory between passes. A reference that moves, or is an adapter as it began, is a copy."""
+        moves = self.config.train.reference_sync_steps is not None
+        continued = bool(self.source.adapters) and self.config.adapter is None
+        has_copy = continued or (moves and self.loss.needs_reference)
+        return holdings(self.whole, is_full=self.is_full, copies=int(has_copy))
+
     def phases(self, taken: Pass | None = None) -> list[Phase]:
         """The phases of the run; with `taken` in place of the largest micro-batch's."""
-        config = self.config.train
-        moves = config.reference_sync_steps is not None
-        continued = bool(self.source.adapters) and self.config.adapter is None
-        has_copy = self.loss.needs_reference and (moves or (continued and not self.is_full))
-        held = holdings(self.whole, is_full=self.is_full, copies=int(has_copy))
         return phases(
-            held,
+            self.held,
             self.largest.taken if taken is None else taken,
             accumulates=self.batches.accumulates,
             loading=self._converted(),
@@ -177,7 +180,8 @@ class Way:
     def largest_micro_batch(self, capacity: int) -> int | None:
         """The most `train.micro_batch_tokens` that fit in `capacity` bytes; None where not even the longest row does.
 
-        On the line through two micro-batches: the largest that the rows give, and a part of it or none at all.
+        At most a whole step. On the line through two micro-batches: the largest that the rows give, and a part of it or
+        none at all.
         """
         whole, part = _tokens(self.batches.largest), _tokens(self.batches.part)
         none = Pass(**dict.fromkeys(vars(self.largest.taken), 0))
@@ -187,9 +191,11 @@ class Way:
             taken = extended(few[0], self.largest.taken, at=(few[1], whole), to=tokens)
             return max(phase.total for phase in self.phases(taken)) <= capacity
 
-        least, most = max(group.tokens for group in self.batches.largest), MOST_TOKENS
+        least, most = max(group.tokens for group in self.batches.largest), self.batches.step_tokens
         if not fits(least):
             return None
+        if fits(most):
+            return most
         while most - least > 1:
             middle = (most + least) // 2
             least, most = (middle, most) if fits(middle) else (least, middle)

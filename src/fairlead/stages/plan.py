@@ -202,6 +202,7 @@ def _way(config: Config, loss: BoundLoss, rows: TrainingRows, machine: Machine) 
             part=batches.largest[: len(batches.largest) // 2],
             ordinary=batches.ordinary,
             accumulates=batches.accumulates,
+            step_tokens=batches.step_tokens,
             sampled=max((len(sample.ids) for sample in rows.samples), default=0),
             samples=len(rows.samples),
         ),

@@ -136,6 +136,12 @@ def _check(groups: Sequence[PromptGroup], loss: BoundLoss, data: DataConfig) -> 
     where = ", ".join(data.train)
     if not groups:
         raise DataError("no row is left to train on. Hold out a smaller share (`data.eval_fraction`).", path=where)
+    if loss.examples is Thumbs and len({group.label for group in groups}) == 1:
+        every, remedy = "undesirable", "Add rows that are desirable."
+        if groups[0].label:
+            every, remedy = "desirable", "Add rows that are not, or train on these alone with sft."
+        problem = f"every row is {every}, so the loss {_names(loss)} has nothing to tell apart. {remedy}"
+        raise DataError(problem, path=where, field="label")
     if _compares_with_mismatched(loss) and len({group.prompt for group in groups}) < 2:
         raise DataError(
             f"the loss {_names(loss)} compares each row with the completion of another prompt, and there is only one "

@@ -50,25 +50,30 @@ class Workload:
 
 @dataclass(frozen=True, kw_only=True)
 class Batching:
-    """The micro-batches of a run: the largest, an ordinary one, and whether some step has several."""
+    """The micro-batches of a run: the largest, an ordinary one, whether some step has several, tokens of a step."""
 
     largest: list[PromptGroup]
     ordinary: list[PromptGroup]
     accumulates: bool
+    step_tokens: int
 
 
 def batching(config: Config, rows: TrainingRows) -> Batching:
     """The micro-batches of every step, by the lengths of their rows."""
     source, budget = _source(config, rows), config.train.micro_batch_tokens
     found: list[tuple[int, list[PromptGroup]]] = []
-    accumulates = False
+    accumulates, step_tokens = False, 0
     for step in range(min(count_steps(config, source), source.steps_per_epoch)):
         batches = list(_batches(source.at(step), budget))
         accumulates |= len(batches) > 1
-        found += [(sum(group.tokens for group in batch), batch) for batch in batches]
+        sizes = [sum(group.tokens for group in batch) for batch in batches]
+        step_tokens = max(step_tokens, sum(sizes))
+        found += zip(sizes, batches, strict=True)
     found.sort(key=lambda each: -each[0])
     largest = max((batch for _, batch in found[:CANDIDATES]), key=lambda batch: pack(batch).tokens)
-    return Batching(largest=largest, ordinary=found[len(found) // 2][1], accumulates=accumulates)
+    return Batching(
+        largest=largest, ordinary=found[len(found) // 2][1], accumulates=accumulates, step_tokens=step_tokens
+    )
 
 
 def count_work(config: Config, rows: TrainingRows, *, packed: bool, which: Sequence[int] | None) -> Workload:

@@ -168,13 +168,15 @@ def _rejection(m: int, share: float, tail: float) -> float:
 
 def _upper_tails(n: int, share: float) -> Floats:
     """P(X ≥ k) for X ~ Binomial(n, share) and k = 0 … n."""
-    return np.cumsum(_binomial(n, share)[::-1])[::-1]
+    tails: Floats = np.cumsum(_binomial(n, share)[::-1])[::-1]
+    return tails
 
 
 def _binomial(n: int, share: float) -> Floats:
     """P(X = k) for X ~ Binomial(n, share) and k = 0 … n; sums to 1 within rounding."""
     if share in (0, 1):
-        return np.eye(1, n + 1, n if share else 0)[0]
+        certain: Floats = np.eye(1, n + 1, n if share else 0)[0]
+        return certain
     k = np.arange(n + 1)
     logs = _log_factorials(n)
     chances: Any = np.exp(logs[n] - logs - logs[::-1] + k * np.log(share) + (n - k) * np.log1p(-share))

@@ -236,3 +236,17 @@ def test_a_snippet_names_the_file(format: str, kind: str) -> None:
 
             (found,) = yaml.safe_load(layout.snippet)["datasets"]
             assert found["path"] == "FILE"
+
+
+def test_a_written_file_loads_as_trainers_load_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    datasets = pytest.importorskip("datasets", reason="datasets, the extra `hub`, is not installed")
+    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", str(tmp_path / "cache"))
+    plain = pair(USER)
+    tooled = msgspec.structs.replace(pair(USER, CALLS, RESULT), id="q", tools=(TOOL,), template_kwargs={"x": True})
+    write([plain, tooled], tmp_path / "rows.jsonl")
+    for format in ("trl", "llama-factory"):
+        report = export(tmp_path / "rows.jsonl", to=format, out=tmp_path / f"{format}.jsonl")
+        found = datasets.load_dataset("json", data_files=str(report.out), split="train")
+        assert len(found) == 2
+        assert json.loads(found[1]["tools"])
+        assert not found[0]["tools"]

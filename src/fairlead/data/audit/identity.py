@@ -9,15 +9,17 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
+import numpy as np
+
 from fairlead.data.audit.findings import Finding, Kind
 from fairlead.data.audit.grading import percent, share_finding
-from fairlead.data.audit.items import completions_of
-from fairlead.data.audit.material import Material
+from fairlead.data.audit.material import Indices, Material, hash_of
+from fairlead.data.audit.parts import UNORDERED, prompts, sides
 from fairlead.data.audit.settings import AuditSettings
 from fairlead.data.near_duplicates import SIMILAR, cluster
-from fairlead.data.records import Candidates, Feedback, Judgement, Ranking, Row
+from fairlead.data.records import Feedback, Judgement, Ranking, Row
 from fairlead.data.shingles import jaccard
-from fairlead.data.split import prompt_key, prompt_text, segment_of
+from fairlead.data.split import segment_of
 from fairlead.data.texts import normalized
 
 NEARLY = f"share {percent(SIMILAR)} of their word pairs (Jaccard similarity)"
@@ -61,9 +63,9 @@ MOST_SIZES = 20
 class _Prompts(NamedTuple):
     """Different prompts: `first`, the place of a row of each, and its `cluster`, [p]; `of`, that of each row, [n]."""
 
-    first: list[int]
+    first: Indices
     cluster: list[int]
-    of: list[int]
+    of: Indices
 
 
 def identity(material: Material, settings: AuditSettings) -> Iterator[Finding]:
@@ -71,50 +73,64 @@ def identity(material: Material, settings: AuditSettings) -> Iterator[Finding]:
     rows = material.ordered_rows
     if not rows:
         return
-    prompts = _prompts(rows, material.seed)
-    different = _different(rows)
-    again = sorted(set(range(len(rows))) - set(different))
+    different = _prompts(rows, material.seed)
+    yield from _rows(rows, different, material.seed, settings)
+    yield from _near_prompts(rows, different, settings)
+    yield from _across_segments(rows, different, settings)
+    yield from _alike(material, settings)
+
+
+def _prompts(rows: Sequence[Row], seed: int) -> _Prompts:
+    parts = prompts(rows)
+    _, first, of = np.unique(parts.hashes, return_index=True, return_inverse=True)
+    order = np.argsort(first)
+    rank = np.argsort(order)
+    return _Prompts(first[order], cluster(parts.only(first[order]), seed=seed).tolist(), rank[of])
+
+
+def _rows(rows: Sequence[Row], different: _Prompts, seed: int, settings: AuditSettings) -> Iterator[Finding]:
+    """Rows that say what one before them says; of the others, those that nearly do, part for part."""
+    parts = sides(rows)
+    clusters = cluster(parts, seed=seed)
+    ends = np.searchsorted(parts.owners, np.arange(len(rows) + 1))
+    seen: set[int] = set()
+    exact: set[int] = set()
+    near: set[int] = set()
+    again, nearly = [], []
+    for place, row in enumerate(rows):
+        own = slice(ends[place], ends[place + 1])
+        prompt = int(different.of[place])
+        texts = (prompt, *parts.hashes[own].tolist())
+        said = hash_of(0, repr((texts, _said(row))))
+        if said in seen:
+            again.append(row.id)
+        seen.add(said)
+        if (name := hash(texts)) in exact:
+            continue
+        exact.add(name)
+        alike = clusters[own].tolist()
+        group = hash((different.cluster[prompt], *(sorted(alike) if isinstance(row, UNORDERED) else alike)))
+        if group in near:
+            nearly.append(row.id)
+        near.add(group)
     yield share_finding(
         "duplicate_rows",
         len(again),
         len(rows),
         warning=settings.duplicates_warning,
         error=settings.duplicates_error,
-        rows=[rows[place].id for place in again],
-        detail=f"{len(different):,} different rows among {len(rows):,}",
+        rows=again,
+        detail=f"{len(seen):,} different rows among {len(rows):,}",
     )
-    yield from _near_rows(rows, different, prompts, material.seed, settings)
-    yield from _near_prompts(rows, prompts, settings)
-    yield from _across_segments(rows, prompts, settings)
-    yield from _alike(material, settings)
-
-
-def _prompts(rows: Sequence[Row], seed: int) -> _Prompts:
-    numbers: dict[str, int] = {}
-    of = [numbers.setdefault(prompt_key(row), len(numbers)) for row in rows]
-    first: dict[int, int] = {}
-    for place, number in enumerate(of):
-        first.setdefault(number, place)
-    texts = [prompt_text(rows[place]) for place in first.values()]
-    return _Prompts([*first.values()], cluster(texts, seed=seed).tolist(), of)
-
-
-def _different(rows: Sequence[Row]) -> list[int]:
-    """The places of the rows that repeat none before them."""
-    seen: dict[tuple[object, ...], int] = {}
-    for place, row in enumerate(rows):
-        seen.setdefault((prompt_key(row), *_sides(row), *_said(row)), place)
-    return [*seen.values()]
-
-
-def _sides(row: Row) -> list[str]:
-    """The completions, in an order of their own where the row's says nothing of their worth."""
-    texts = [normalized(text) for text in completions_of(row)]
-    return sorted(texts) if _is_unordered(row) else texts
-
-
-def _is_unordered(row: Row) -> bool:
-    return isinstance(row, Judgement | Ranking | Candidates)
+    yield share_finding(
+        "near_duplicate_rows",
+        len(nearly),
+        len(exact),
+        warning=settings.near_duplicates_warning,
+        error=settings.near_duplicates_error,
+        rows=nearly,
+        detail=f"{len(exact):,} rows with different texts are of {len(near):,} groups",
+    )
 
 
 def _said(row: Row) -> tuple[object, ...]:
@@ -126,42 +142,11 @@ def _said(row: Row) -> tuple[object, ...]:
     return (row.label, *who) if isinstance(row, Feedback) else who
 
 
-def _near_rows(
-    rows: Sequence[Row], different: Sequence[int], prompts: _Prompts, seed: int, settings: AuditSettings
-) -> Iterator[Finding]:
-    """Of the rows that differ in what they say, those that nearly repeat one before them, part for part."""
-    numbers: dict[str, int] = {}
-    parts = {place: [numbers.setdefault(text, len(numbers)) for text in _sides(rows[place])] for place in different}
-    clusters = cluster([*numbers], seed=seed).tolist()
-    exact: set[tuple[int, ...]] = set()
-    near: set[tuple[int, ...]] = set()
-    repeats = []
-    for place, sides in parts.items():
-        prompt = prompts.of[place]
-        if (prompt, *sides) in exact:
-            continue
-        exact.add((prompt, *sides))
-        alike = [clusters[side] for side in sides]
-        name = (prompts.cluster[prompt], *(sorted(alike) if _is_unordered(rows[place]) else alike))
-        if name in near:
-            repeats.append(rows[place].id)
-        near.add(name)
-    yield share_finding(
-        "near_duplicate_rows",
-        len(repeats),
-        len(exact),
-        warning=settings.near_duplicates_warning,
-        error=settings.near_duplicates_error,
-        rows=repeats,
-        detail=f"{len(exact):,} rows that differ in their texts are of {len(near):,} groups",
-    )
-
-
-def _near_prompts(rows: Sequence[Row], prompts: _Prompts, settings: AuditSettings) -> Iterator[Finding]:
-    sizes = Counter(prompts.cluster)
-    repeats = [number for number, first in enumerate(prompts.cluster) if first != number]
-    repeats.sort(key=lambda number: -sizes[prompts.cluster[number]])
-    n = len(prompts.first)
+def _near_prompts(rows: Sequence[Row], different: _Prompts, settings: AuditSettings) -> Iterator[Finding]:
+    sizes = Counter(different.cluster)
+    repeats = [number for number, first in enumerate(different.cluster) if first != number]
+    repeats.sort(key=lambda number: -sizes[different.cluster[number]])
+    n = len(different.first)
     largest = max(sizes.values())
     yield share_finding(
         "near_duplicate_prompts",
@@ -169,7 +154,7 @@ def _near_prompts(rows: Sequence[Row], prompts: _Prompts, settings: AuditSetting
         n,
         warning=settings.near_prompts_warning,
         error=settings.near_prompts_error,
-        rows=[rows[prompts.first[number]].id for number in repeats],
+        rows=[rows[different.first[number]].id for number in repeats],
         detail=f"{n:,} different prompts of {len(rows):,} rows are {len(sizes):,} clusters, the largest of {largest:,}",
         data={
             "rows": len(rows),
@@ -180,23 +165,23 @@ def _near_prompts(rows: Sequence[Row], prompts: _Prompts, settings: AuditSetting
     )
 
 
-def _across_segments(rows: Sequence[Row], prompts: _Prompts, settings: AuditSettings) -> Iterator[Finding]:
+def _across_segments(rows: Sequence[Row], different: _Prompts, settings: AuditSettings) -> Iterator[Finding]:
     segments: dict[int, set[str]] = {}
-    for row, prompt in zip(rows, prompts.of, strict=True):
+    for row, prompt in zip(rows, different.of, strict=True):
         segment = segment_of(row)
         if segment is not None:
-            segments.setdefault(prompts.cluster[prompt], set()).add(segment)
+            segments.setdefault(different.cluster[prompt], set()).add(segment)
     if len(set().union(*segments.values())) < 2:
         return
-    several = [number for number, name in enumerate(prompts.cluster) if len(segments.get(name, ())) > 1]
+    several = [number for number, name in enumerate(different.cluster) if len(segments.get(name, ())) > 1]
     pairs = Counter(" + ".join(sorted(names)) for names in segments.values() if len(names) > 1)
     often = sorted(pairs.items(), key=lambda item: (-item[1], item[0]))
     yield share_finding(
         "prompts_across_segments",
         len(several),
-        len(prompts.first),
+        len(different.first),
         warning=settings.shared_segments_warning,
-        rows=[rows[prompts.first[number]].id for number in several],
+        rows=[rows[different.first[number]].id for number in several],
         detail=f"most often {often[0][0]}" if often else "",
         data={"segments": dict(often[:MOST_SIZES])},
     )

@@ -123,7 +123,11 @@ def _items(row: Row) -> Iterator[Item]:
             yield Item(row.id, text_of(row.prompt), text_of(row.edited), text_of(row.draft), "a", (), row.meta)
         case Judgement():
             said = row.annotations
-            votes = tuple([Vote(each.annotator, each.label, each.strength, each.at, each.rubric) for each in said])
+            given = row.meta.get("rubric")
+            rubric = None if given is None else str(given)
+            votes = tuple(
+                [Vote(each.annotator, each.label, each.strength, each.at, each.rubric or rubric) for each in said]
+            )
             sides = (text_of(row.response_a), text_of(row.response_b))
             yield Item(row.id, text_of(row.prompt), *sides, row.label, votes, row.meta)
         case Ranking():

@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-from array import array
-from collections.abc import Callable, Iterator, Sequence
-from copy import copy
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
 from fairlead.data.audit.findings import MOST_EXAMPLES, Finding, Kind
 from fairlead.data.audit.grading import percent, share_finding
-from fairlead.data.audit.items import completions_of
-from fairlead.data.audit.material import Floats, Indices, Material, hash_of
+from fairlead.data.audit.material import Floats, Indices, Material
+from fairlead.data.audit.parts import Parts, answers, prompts
 from fairlead.data.audit.settings import AuditSettings
 from fairlead.data.near_duplicates import SIMILAR, nearest
 from fairlead.data.records import Row
-from fairlead.data.split import prompt_key, prompt_text
-from fairlead.data.texts import normalized
 from fairlead.progress import SILENT, Progress
 
 APART = "Make the split anew with `fairlead split`, which keeps near-duplicates on one side and proves it."
@@ -82,74 +78,24 @@ def leakage_between(
     ours, theirs = ([*sorted(rows, key=lambda row: row.id)] for rows in (held_out, train))
     found: list[tuple[tuple[Match, ...], tuple[Match, ...]]] = []
     answered = 0
-    for texts, keys in ((_prompts, _prompt_keys), (_answers, _answer_keys)):
-        own, given = _Parts(ours, texts, keys), _Parts(theirs, texts, keys)
+    for parts in (prompts, answers):
+        own, given = parts(ours), parts(theirs)
         exact = _exact(own, given)
         close = _near(own, given, {match.held_out for match in exact}, seed, progress) if near else ()
         found.append((exact, close))
         answered = len(set(own.owners.tolist()))
-    (prompts, near_prompts), (answers, near_answers) = found
+    (same_prompts, near_prompts), (same_answers, near_answers) = found
     return Leakage(
         rows=len(ours),
         answered=answered,
-        prompts=prompts,
+        prompts=same_prompts,
         near_prompts=near_prompts,
-        answers=answers,
+        answers=same_answers,
         near_answers=near_answers,
     )
 
 
-def _prompts(row: Row) -> list[str]:
-    return [prompt_text(row)]
-
-
-def _prompt_keys(row: Row) -> list[str]:
-    return [prompt_key(row)]
-
-
-def _answers(row: Row) -> list[str]:
-    """The prompt with each of the completions."""
-    prompt = prompt_text(row)
-    return [f"{prompt}\n{text}" for text in completions_of(row)]
-
-
-def _answer_keys(row: Row) -> list[str]:
-    prompt = prompt_key(row)
-    return [f"{prompt} {normalized(text)}" for text in completions_of(row)]
-
-
-class _Parts(Sequence[str]):
-    """Texts of some rows, one or more of each, made when they are asked for; hash and row of each are held.
-
-    keys: what texts that are taken for the same have in common.
-    """
-
-    def __init__(
-        self, rows: Sequence[Row], texts: Callable[[Row], list[str]], keys: Callable[[Row], list[str]]
-    ) -> None:
-        self.rows, self._texts = rows, texts
-        hashes, owners, numbers = array("Q"), array("q"), array("q")
-        for place, row in enumerate(rows):
-            for number, key in enumerate(keys(row)):
-                hashes.append(hash_of(0, key))
-                owners.append(place)
-                numbers.append(number)
-        self.hashes, self.owners, self._numbers = np.array(hashes), np.array(owners), np.array(numbers)
-
-    def only(self, wanted: Indices) -> _Parts:
-        """Some of the parts."""
-        some = copy(self)
-        some.hashes, some.owners, some._numbers = self.hashes[wanted], self.owners[wanted], self._numbers[wanted]
-        return some
-
-    def __len__(self) -> int:
-        return len(self.hashes)
-
-    def __getitem__(self, place: Any) -> Any:
-        return self._texts(self.rows[self.owners[place]])[self._numbers[place]]
-
-
-def _exact(own: _Parts, given: _Parts) -> tuple[Match, ...]:
+def _exact(own: Parts, given: Parts) -> tuple[Match, ...]:
     """The first match of each row by the hashes of keys."""
     if not len(own) or not len(given):
         return ()
@@ -159,7 +105,7 @@ def _exact(own: _Parts, given: _Parts) -> tuple[Match, ...]:
     return _first(own, given, found, order[at[found]], np.ones(len(found)))
 
 
-def _near(own: _Parts, given: _Parts, exact: set[str], seed: int, progress: Progress) -> tuple[Match, ...]:
+def _near(own: Parts, given: Parts, exact: set[str], seed: int, progress: Progress) -> tuple[Match, ...]:
     """The nearest match of each row that has no exact one."""
     rest = own.only(np.array([own.rows[owner].id not in exact for owner in own.owners], dtype=bool).nonzero()[0])
     near = nearest(rest, given, seed=seed, progress=progress)
@@ -167,7 +113,7 @@ def _near(own: _Parts, given: _Parts, exact: set[str], seed: int, progress: Prog
     return _first(rest, given, found, near.place[found], near.similarity[found])
 
 
-def _first(own: _Parts, given: _Parts, places: Indices, others: Indices, similarity: Floats) -> tuple[Match, ...]:
+def _first(own: Parts, given: Parts, places: Indices, others: Indices, similarity: Floats) -> tuple[Match, ...]:
     """Matches of parts as matches of rows, the first of each."""
     matches: dict[str, Match] = {}
     for place, other, value in zip(places, others, similarity.tolist(), strict=True):

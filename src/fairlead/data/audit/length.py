@@ -43,7 +43,7 @@ KINDS = {
     ),
     "completion_caps": Kind(
         title="Completion caps",
-        meaning="99th percentile of the length of completions",
+        meaning="the 99th percentile of the length of completions",
         remedy="Set data.max_completion_length at a percentile that cuts few rows; ends that are cut are not learnt.",
         unit="",
     ),

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from heapq import heapify, heappop, heappush
+from itertools import accumulate
 
 from fairlead.data.audit.findings import Finding, Kind
 from fairlead.data.audit.grading import share_finding
-from fairlead.data.audit.material import Material
+from fairlead.data.audit.material import Material, hash_of
 from fairlead.data.audit.settings import AuditSettings
 from fairlead.data.texts import normalized
 
@@ -20,14 +21,17 @@ KINDS = {
     ),
     "preference_cycles": Kind(
         title="Preference cycles",
-        meaning="share of decided comparisons that would have to be turned so that none lies on a cycle (A over B over C "
-        "over A) under one prompt; an upper bound",
+        meaning="share of decided comparisons that would have to be turned so that none lies on a cycle (A over B, "
+        "B over C, C over A) under one prompt; an upper bound",
         remedy="Have the rows judged again, from the first that is named: with so many turned, the rest has an order.",
     ),
 }
 
-Answer = tuple[str, str]
-"""A completion under its prompt, both normalised."""
+MOST_SIFTED = 500
+"""Answers of one tangle of cycles up to which their order is mended, which takes the square of their number."""
+
+Answer = tuple[int, int]
+"""A completion under its prompt: hashes of both, normalised, so that texts are not held twice."""
 
 
 def orders(material: Material, settings: AuditSettings) -> Iterator[Finding]:
@@ -54,13 +58,15 @@ def _decided(material: Material) -> dict[tuple[Answer, Answer], _Pair]:
     pairs: dict[tuple[Answer, Answer], _Pair] = {}
     for place, a_wins in zip(material.pairs, material.a_wins, strict=True):
         item = material.items[place]
-        prompt, a, b = normalized(item.prompt), normalized(item.a), normalized(item.b)
-        if a == b:
-            continue
-        low, high = sorted((a, b))
-        pair = pairs.setdefault(((prompt, low), (prompt, high)), _Pair())
-        (pair.first if (a == low) == a_wins else pair.second).append(item.row)
+        a, b = _answer(item.prompt, item.a), _answer(item.prompt, item.b)
+        if a != b:
+            pair = pairs.setdefault((min(a, b), max(a, b)), _Pair())
+            (pair.first if (a < b) == a_wins else pair.second).append(item.row)
     return pairs
+
+
+def _answer(prompt: str, text: str) -> Answer:
+    return hash_of(0, normalized(prompt)), hash_of(0, normalized(text))
 
 
 def _contradictions(decided: dict[tuple[Answer, Answer], _Pair], settings: AuditSettings) -> Iterator[Finding]:
@@ -81,7 +87,7 @@ def _contradictions(decided: dict[tuple[Answer, Answer], _Pair], settings: Audit
 def _thumbs(material: Material, settings: AuditSettings) -> Iterator[Finding]:
     said: dict[Answer, _Pair] = {}
     for thumb in material.thumbs:
-        pair = said.setdefault((normalized(thumb.prompt), normalized(thumb.text)), _Pair())
+        pair = said.setdefault(_answer(thumb.prompt, thumb.text), _Pair())
         (pair.first if thumb.up else pair.second).append(thumb.row)
     torn = [pair for pair in said.values() if pair.first and pair.second]
     yield share_finding(
@@ -107,10 +113,10 @@ def _cycles(decided: dict[tuple[Answer, Answer], _Pair], settings: AuditSettings
         return
     component = {answer: number for number, part in enumerate(cyclic_parts(edges)) for answer in part}
     within = [edge for edge in edges if edge[0] in component and component[edge[0]] == component.get(edge[1])]
-    score = Counter(winner for winner, _ in within)
-    score.subtract(loser for _, loser in within)
-    # By wins less losses, then by text: what was decided against this order could be turned, and no cycle would be left.
-    against = {edge for edge in within if (-score[edge[0]], edge[0]) > (-score[edge[1]], edge[1])}
+    tangles: dict[int, list[tuple[Answer, Answer]]] = {}
+    for edge in within:
+        tangles.setdefault(component[edge[0]], []).append(edge)
+    against = {edge for tangle in tangles.values() for edge in _against(tangle)}
     within.sort(key=lambda edge: edge not in against)
     prompts = len({winner[0] for winner, _ in within})
     yield share_finding(
@@ -120,10 +126,63 @@ def _cycles(decided: dict[tuple[Answer, Answer], _Pair], settings: AuditSettings
         warning=settings.cycles_warning,
         error=settings.cycles_error,
         rows=[row for edge in within for row in edges[edge]],
-        detail=f"{len(against):,} of the {len(within):,} comparisons on cycles, of {prompts:,} prompts and {len(edges):,} "
-        "comparisons in all; the rows to turn are named first",
+        detail=f"{len(against):,} of {len(edges):,} comparisons; {len(within):,} lie on cycles, of {prompts:,} prompts",
         data={"to_turn": len(against), "on_cycles": len(within)},
     )
+
+
+def _against(edges: Sequence[tuple[Answer, Answer]]) -> list[tuple[Answer, Answer]]:
+    """Few edges without which there is no cycle: those against a good order. The fewest are NP-hard to find."""
+    order = _greedy(edges)
+    if len(order) <= MOST_SIFTED:
+        _sift(order, set(edges))
+    place = {answer: number for number, answer in enumerate(order)}
+    return [edge for edge in edges if place[edge[0]] > place[edge[1]]]
+
+
+def _greedy(edges: Sequence[tuple[Answer, Answer]]) -> list[Answer]:
+    """Next is who has no losses to those that are left, else who has most wins less losses (Eades et al. 1993)."""
+    losers: dict[Answer, list[Answer]] = {}
+    winners: dict[Answer, list[Answer]] = {}
+    for winner, loser in edges:
+        losers.setdefault(winner, []).append(loser)
+        winners.setdefault(loser, []).append(winner)
+    wins = {answer: len(losers.get(answer, ())) for answer in {*losers, *winners}}
+    losses = {answer: len(winners.get(answer, ())) for answer in wins}
+
+    def rank(answer: Answer) -> tuple[bool, int, Answer]:
+        return losses[answer] > 0, losses[answer] - wins[answer], answer
+
+    waiting = [rank(answer) for answer in wins]
+    heapify(waiting)
+    order: dict[Answer, None] = {}
+    while waiting:
+        best = heappop(waiting)
+        here = best[2]
+        if here in order or best != rank(here):
+            continue
+        order[here] = None
+        for counts, others in ((losses, losers.get(here, ())), (wins, winners.get(here, ()))):
+            for other in others:
+                counts[other] -= 1
+                heappush(waiting, rank(other))
+    return [*order]
+
+
+def _sift(order: list[Answer], edges: set[tuple[Answer, Answer]]) -> None:
+    """Moves each answer to where the fewest of its own edges go against the order, until none gains by it."""
+    gained = True
+    while gained:
+        gained = False
+        for answer in [*order]:
+            now = order.index(answer)
+            rest = order[:now] + order[now + 1 :]
+            steps = [((answer, other) in edges) - ((other, answer) in edges) for other in rest]
+            costs = [0, *accumulate(steps)]  # of standing behind so many of the others, but for a constant
+            best = min(range(len(costs)), key=costs.__getitem__)
+            if costs[best] < costs[now]:
+                order[:] = [*rest[:best], answer, *rest[best:]]
+                gained = True
 
 
 def cyclic_parts(edges: Iterable[tuple[Answer, Answer]]) -> list[list[Answer]]:

@@ -123,9 +123,8 @@ def _different(material: Material, rows: Sequence[Row]) -> list[Row]:
 
 
 def _graded(value: float, interval: Interval, warning: float, error: float) -> Graded:
-    severity, threshold = above(abs(value), warning, error)
-    beyond = interval.low > 0 or interval.high < 0
-    return (severity, threshold) if beyond else ("note", warning)
+    severity, threshold = above(value, warning, error)
+    return (severity, threshold) if interval.low > 0 else ("note", warning)
 
 
 def _beyond_chance(distance: Callable[[Mask], float], live: Mask, seed: int) -> tuple[float, Interval]:
@@ -212,7 +211,9 @@ def _shares(
     yield _difference(code, having, prompts.live, f"with {what}", settings)
 
 
-def _difference(code: str, having: Mask, live: Mask, what: str, settings: AuditSettings, **more: Any) -> Finding:
+def _difference(
+    code: str, having: Mask, live: Mask, what: str, settings: AuditSettings, *, either_way: bool = True, **more: Any
+) -> Finding:
     """The share among live prompts less that among the data's, with Newcombe's interval (1998, method 10)."""
     counts = [(int(np.count_nonzero(having[mask])), int(np.count_nonzero(mask))) for mask in (live, ~live)]
     (ours, theirs), (first, second) = ([k / n for k, n in counts], [wilson(k, n) for k, n in counts])
@@ -220,9 +221,10 @@ def _difference(code: str, having: Mask, live: Mask, what: str, settings: AuditS
     low = value - hypot(ours - first.low, second.high - theirs)
     high = value + hypot(first.high - ours, theirs - second.low)
     interval = Interval(low, high)
+    size, beyond = (-value, Interval(-high, -low)) if either_way and value < 0 else (value, interval)
     return finding(
         code,
-        _graded(value, interval, settings.shift_warning, settings.shift_error),
+        _graded(size, beyond, settings.shift_warning, settings.shift_error),
         value,
         n=len(live),
         interval=interval,
@@ -298,6 +300,7 @@ def _uncovered(prompts: _Prompts, material: Material, settings: AuditSettings) -
         np.arange(len(own) + len(theirs)) >= len(own),
         f"at a cosine of {limit:.2f} or less to the nearest",
         settings,
+        either_way=False,
         rows=[prompts.rows[asked[place]].id for place in far[np.argsort(theirs[far], kind="stable")]],
         data={"limit": float(limit), "nearest": {"data": _shown(own), "production": _shown(theirs)}},
     )

@@ -100,6 +100,13 @@ class AuditSettings:
 
     slice_size: int = 100  # pairs drawn for double labelling: agreement to about ±0.1
 
+    def __post_init__(self) -> None:
+        if self.periods < 2:
+            fault = Fault(
+                field="periods", problem=f"{self.periods} leaves nothing to compare.", remedy="Use 2 or more."
+            )
+            raise ConfigError([fault], source="audit")
+
 
 def settings_from(assignments: Sequence[str]) -> AuditSettings:
     """The settings with texts such as `ties_error=0.5` laid over the defaults.
