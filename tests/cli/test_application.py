@@ -126,7 +126,13 @@ def test_ctrl_c_ends_with_130_and_one_line(tmp_path: Path) -> None:
         "sys.argv = ['fairlead', 'wait']\nsys.exit(application.main())"
     )
     process = subprocess.Popen(
-        [sys.executable, "-c", program], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=tmp_path
+        [sys.executable, "-c", program],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        cwd=tmp_path,
+        # A suite that runs in the background is deaf to Ctrl-C, and so would be this process.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     assert process.stdout is not None
     assert process.stdout.readline() == "ready\n"
