@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import csv
 import json
-import resource
 import subprocess
 import sys
 import tempfile
@@ -19,6 +18,8 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+
+from bench.near_duplicates import peak
 
 ROWS = 200_000
 
@@ -104,7 +105,7 @@ def measure(path: Path) -> dict[str, float]:
         assert work().rows_in == ROWS
         found[f"{name}_rows_per_second"] = round(ROWS / (time.perf_counter() - wall))
         found[f"{name}_rows_per_processor_second"] = round(ROWS / (time.process_time() - processor))
-    return found | {"peak_rss_mib": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)}
+    return found | {"peak_rss_mib": round(peak())}
 
 
 def main() -> None:

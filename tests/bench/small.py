@@ -18,14 +18,21 @@ TINY = {
 }
 
 
-def tiny_job(folder: Path, method: str, adapter: str = "lora", reference: str = PRECOMPUTED, steps: int = 2) -> Job:
+def tiny_job(
+    folder: Path,
+    method: str,
+    adapter: str = "lora",
+    reference: str = PRECOMPUTED,
+    steps: int = 2,
+    precision: str = "fp32",
+) -> Job:
     """A job of two rows a step, its model written."""
     return Job(
         model=str(write_model(folder / "model", TINY, reward=method == "reward")),
         scratch=str(folder / "cell"),
         method=method,
         adapter=adapter,
-        precision="fp32",
+        precision=precision,
         reference=reference if method in WITH_REFERENCE else NO_REFERENCE,
         prompt_tokens=14,
         completion_tokens=9,

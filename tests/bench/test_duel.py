@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from bench.against_trl.cells import STEPS, WARM_UP
-from bench.against_trl.duel import FAIRLEAD, TRL, Proof, Refused, run_cell
+from bench.against_trl.duel import FAIRLEAD, TRL, Refused, run_cell
 from bench.against_trl.wire import Worker
 from tests.bench.small import cell, tiny_job
 
@@ -45,9 +45,10 @@ def start(tmp_path: Path) -> Callable[..., Callable[[str, Path], Worker]]:
     script = tmp_path / "pretender.py"
     script.write_text(PRETENDER, encoding="utf-8")
 
-    def of(ours: dict[str, Any]) -> Callable[[str, Path], Worker]:
+    def of(ours: dict[str, Any], *, everyone: bool = False) -> Callable[[str, Path], Worker]:
         def begin(name: str, job: Path) -> Worker:
-            told = {**EVEN, **(ours if name == FAIRLEAD else {"seconds": 3.0}), "name": name}
+            theirs = (ours if everyone else {}) | {"seconds": 3.0}
+            told = {**EVEN, **(ours if name == FAIRLEAD else theirs), "name": name}
             told["diary"] = str(tmp_path / "diary")
             command = [sys.executable, str(script), json.dumps(told)]
             return Worker(command, job.parent / f"{name}.log", extra={"PYTHONPATH": str(ROOT)}, folder=tmp_path)
@@ -99,8 +100,35 @@ def test_a_cell_whose_time_is_up_keeps_the_steps_it_has(start: Callable[..., Any
     assert 3 <= found["steps"] < STEPS
 
 
-def test_bfloat16_may_differ_by_more_and_not_by_anything() -> None:
-    proof = Proof((0.7, 0.704), (2.0, 2.01))
-    assert proof.fault("bf16") is None
-    assert "more than 0.0001 apart" in str(proof.fault("fp32"))
-    assert Proof((0.7, 0.75), (2.0, 2.0)).fault("bf16") is not None
+def rounding(theirs: float, ours: float, start: Callable[..., Any]) -> Callable[[str, Path], Worker]:
+    """Both say 0.7 in float32, and in bfloat16 what is given."""
+
+    def begin(name: str, job: Path) -> Worker:
+        loss = 0.7 if json.loads(job.read_text())["precision"] == "fp32" else theirs if name == TRL else ours
+        return start({"loss": loss}, everyone=True)(name, job)
+
+    return begin
+
+
+@pytest.mark.parametrize(("theirs", "ours"), [(0.7, 0.71), (0.8, 0.62)])
+def test_in_bfloat16_both_are_held_against_float32(
+    theirs: float, ours: float, start: Callable[..., Any], tmp_path: Path
+) -> None:
+    job = tiny_job(tmp_path, "dpo", steps=WARM_UP + STEPS, precision="bf16")
+    found = run_cell(cell(precision="bf16"), job, start=rounding(theirs, ours, start))
+    assert found["proof"]["loss"] == [0.7, 0.7]
+    assert found["proof"]["bf16"]["loss"] == [theirs, ours]
+    assert len((tmp_path / "diary").read_text().splitlines()) == 2 * (1 + WARM_UP + STEPS)
+
+
+def test_further_from_float32_than_rounding_explains_is_not_timed(start: Callable[..., Any], tmp_path: Path) -> None:
+    job = tiny_job(tmp_path, "dpo", steps=WARM_UP + STEPS, precision="bf16")
+    words = "0.72 in TRL and 0.75 in Fairlead, in float32 0.7: Fairlead is further from it than TRL"
+    with pytest.raises(Refused, match=words):
+        run_cell(cell(precision="bf16"), job, start=rounding(0.72, 0.75, start))
+
+
+def test_a_cell_in_bfloat16_must_be_the_same_in_float32_first(start: Callable[..., Any], tmp_path: Path) -> None:
+    job = tiny_job(tmp_path, "dpo", steps=WARM_UP + STEPS, precision="bf16")
+    with pytest.raises(Refused, match=r"0.701 in Fairlead: more than 0.0001 apart"):
+        run_cell(cell(precision="bf16"), job, start=start({"loss": 0.701}))

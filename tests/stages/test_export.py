@@ -97,7 +97,7 @@ def test_of_two_layouts_the_one_that_holds_more_is_taken(tmp_path: Path) -> None
 
 
 def test_kinds_without_a_place_are_refused_with_the_way_out(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r"holds judgement rows, which TRL has no place for\. It takes .*make_pairs"):
+    with pytest.raises(DataError, match=r"holds judgement rows, which TRL has no place for\..*`fairlead pairs`"):
         export(put(tmp_path, JUDGEMENT), to="trl", out=tmp_path / "out.jsonl")
 
 

@@ -264,6 +264,14 @@ def test_a_run_points_to_its_data_set(tmp_path: Path, model: Path, name: str) ->
     assert {"name": "v1"}.items() <= written[1]["data_set"].items()
 
 
+def test_an_audit_points_to_its_data_set_and_its_page_names_it(tmp_path: Path) -> None:
+    folder = make_version(write_rows(tmp_path / "p.jsonl", rows_of("preference", 12)), to=tmp_path / "v1").folder
+    audit(folder, out=tmp_path / "audit")
+    manifest = read_version(folder).manifest
+    assert [each.data_set for each in RunDirectory.open(tmp_path / "audit").inputs] == [data_set(manifest)]
+    assert f"v1, set hash {manifest.hashes.set[:12]}" in (tmp_path / "audit" / "report.html").read_text()
+
+
 def test_a_changed_byte_is_not_trained_on(tmp_path: Path, model: Path) -> None:
     folder = make_version(write_rows(tmp_path / "p.jsonl", rows_of("preference", 12)), to=tmp_path / "v1").folder
     rows = folder / "rows.jsonl"

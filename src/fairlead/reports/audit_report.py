@@ -34,6 +34,7 @@ from fairlead.reports.page import (
     Tone,
     render,
 )
+from fairlead.reports.run_data import data_set_text
 from fairlead.runs.directory import RunDirectory
 from fairlead.stats.intervals import Interval
 
@@ -106,6 +107,7 @@ def _header(run: RunDirectory, content: Mapping[str, Any], counts: Mapping[str, 
     extra = run.record.get("extra", {})
     facts = [
         ("Data", files or "rows given from Python"),
+        *(("Data set", data_set_text(item)) for item in run.inputs if item.data_set),
         ("Rows", f"{content['rows']:,} of kind {content['kind']}"),
         ("Findings", ", ".join(_count(counts[severity], severity) for severity in SEVERITIES)),
         ("Audited", str(run.record.get("created", ""))[:16].replace("T", " ") + " UTC"),

@@ -16,6 +16,8 @@ from fairlead.runs.directory import Input, RunDirectory
 from fairlead.runs.metrics import EVAL_PREFIX, METRICS, Metric, evaluated_name
 
 MOST_SAMPLES = 24
+DIGEST_SHOWN = 12
+"""Digits of a digest that a page shows."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -112,6 +114,11 @@ class RunData:
         return data[0] if len(data) == 1 else digest(data) if data else ""
 
     @property
+    def data_sets(self) -> tuple[str, ...]:
+        """Data set versions that were read, as `data_set_text` names them."""
+        return tuple(dict.fromkeys(data_set_text(item) for item in self.inputs if item.data_set))
+
+    @property
     def rows(self) -> int:
         """Rows in all files read."""
         return sum(item.rows or 0 for item in self.inputs)
@@ -157,6 +164,11 @@ class RunData:
 def known_metrics(runs: Sequence[RunData]) -> Mapping[str, Metric]:
     """What is known of metrics, by their names without `eval/`: of Fairlead's own, and of those that users added."""
     return {name: metric for run in reversed(runs) for name, metric in run.own_metrics.items()} | dict(METRICS)
+
+
+def data_set_text(item: Input) -> str:
+    """The name of the data set version that a file is of, and the start of its hash over the set; empty without one."""
+    return "" if item.data_set is None else f"{item.data_set['name']}, set hash {item.data_set['set'][:DIGEST_SHOWN]}"
 
 
 def read_run(path: str | Path) -> RunData:

@@ -9,14 +9,12 @@ from pathlib import Path
 from fairlead.identity import digest
 from fairlead.reports.lineage_graph import Node, lineage_graph
 from fairlead.reports.page import Block, Column, Figure, Figures, Section, Table
-from fairlead.reports.run_data import RunData
+from fairlead.reports.run_data import DIGEST_SHOWN, RunData, data_set_text
 from fairlead.runs.directory import MANIFEST, Input, RunDirectory
 from fairlead.runs.lineage import lineage
 
 MOST_FILES = 8
 """Files drawn for one run; the table under the graph lists them all."""
-
-DIGEST_SHOWN = 12
 
 
 def lineage_section(runs: Sequence[RunData]) -> Section:
@@ -37,6 +35,7 @@ def lineage_section(runs: Sequence[RunData]) -> Section:
             Column(title="file"),
             Column(title="read by"),
             Column(title="rows", numeric=True),
+            Column(title="data set"),
             Column(title="sha256", mono=True),
         ]
         blocks.append(
@@ -107,7 +106,8 @@ def _file_rows(runs: dict[Path, RunDirectory]) -> list[list[str]]:
     for path, run in runs.items():
         for item in run.inputs:
             count = "–" if item.rows is None else f"{item.rows:,}"
-            rows.append([_short_path((path / item.path).resolve()), path.name, count, item.sha256])
+            place = _short_path((path / item.path).resolve())
+            rows.append([place, path.name, count, data_set_text(item) or "–", item.sha256])
     return rows
 
 

@@ -32,8 +32,8 @@ from fairlead.reports.page import (
     render,
 )
 from fairlead.reports.run_curves import DIRECTIONS, curve_figures, sentence
-from fairlead.reports.run_data import Ledger, RunData, known_metrics, read_run
-from fairlead.reports.run_lineage import DIGEST_SHOWN, lineage_section
+from fairlead.reports.run_data import DIGEST_SHOWN, Ledger, RunData, known_metrics, read_run
+from fairlead.reports.run_lineage import lineage_section
 from fairlead.runs.metrics import EVAL_PREFIX, METRICS, PROBE_PREFIX
 
 STATUS_TONES: Mapping[str, Tone] = {"complete": "good", "running": "warn", "stopped": "warn", "failed": "bad"}
@@ -92,6 +92,7 @@ def _header(run: RunData) -> list[Block]:
         ("Model", run.model or "–"),
         ("Method", run.method),
         ("Data", f"{run.rows:,} rows, sha256 {run.data_digest[:DIGEST_SHOWN]}" if run.data_digest else "–"),
+        *(("Data set", name) for name in run.data_sets),
         ("Best step", _best_text(run)),
         ("Wall-clock", duration(run.seconds)),
         ("Started", str(run.record.get("created", ""))[:16].replace("T", " ") + " UTC"),

@@ -186,8 +186,13 @@ class _Source:
         dataset.ledger.check(max_quarantined=self.max_quarantined)
         self.ledgers.append(dataset.ledger)
         for path, sha256 in dataset.sha256.items():
+            version = dataset.versions.get(path)
             self.inputs[path] = Input(
-                path=path, sha256=sha256, rows=dataset.ledger.paths[path], parent_run=_made_by(path)
+                path=path,
+                sha256=sha256,
+                rows=dataset.ledger.paths[path],
+                parent_run=_made_by(path),
+                data_set=None if version is None else asdict(version),
             )
         return dataset.rows
 

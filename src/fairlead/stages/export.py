@@ -164,7 +164,7 @@ def _lines(laid: _Laid) -> list[bytes]:
 def _wrong_kind(to: str, kind: str, layouts: Mapping[str, Sequence[Layout]], names: Sequence[str]) -> DataError:
     remedy = f"It takes {', '.join(layouts)}."
     if kind in ("judgement", "ranking", "candidates", "edit") and "preference" in layouts:
-        remedy += " Make preferences of these rows first (fairlead.make_pairs)."
+        remedy += " Make preferences of these rows first (`fairlead pairs`)."
     problem = f"holds {kind} rows, which {FORMATS[to].title} has no place for."
     return DataError(f"{problem} {remedy}", path=", ".join(names), code="wrong_kind")
 

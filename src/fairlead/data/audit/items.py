@@ -150,14 +150,14 @@ def _compared(row: Ranking) -> Iterator[Item]:
     for one, other in combinations(row.candidates, 2):
         votes = []
         for each in row.annotations:
-            label = _order(each, one.id, other.id)
+            label = order(each, one.id, other.id)
             if label is not None:
                 votes.append(Vote(each.annotator, label, None, each.at, each.rubric))
-        settled = _order(row, one.id, other.id)
+        settled = order(row, one.id, other.id)
         yield Item(row.id, prompt, text_of(one.messages), text_of(other.messages), settled, tuple(votes), row.meta)
 
 
-def _order(placed: Ranking | RankingAnnotation, one: str, other: str) -> str | None:
+def order(placed: Ranking | RankingAnnotation, one: str, other: str) -> str | None:
     """a where `one` stands before `other`, b where behind, tie in one place; None where they were not compared."""
     place = {name: position for position, names in enumerate(placed.ranking) for name in names}
     if one in place and other in place:

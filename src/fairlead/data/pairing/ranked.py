@@ -9,6 +9,7 @@ from itertools import combinations
 from math import isclose
 from typing import Any, NamedTuple
 
+from fairlead.data.audit.items import order
 from fairlead.data.pairing.comparisons import Comparison, Found, draw, make_pair, pair_id, usable
 from fairlead.data.pairing.judged import verdict
 from fairlead.data.pairing.settings import PairingSettings
@@ -106,17 +107,6 @@ def _by_places(row: Ranking, settings: PairingSettings) -> Callable[[Candidate, 
         return Verdict(label, {"votes": counted or None})
 
     return judge
-
-
-def order(placed: Ranking | RankingAnnotation, one: str, other: str) -> str | None:
-    """a where `one` stands before `other`, b where behind, tie in one place; None where they were not compared."""
-    place = {name: position for position, names in enumerate(placed.ranking) for name in names}
-    if one in place and other in place:
-        first, second = place[one], place[other]
-        return "tie" if first == second else "a" if first < second else "b"
-    if placed.best in (one, other) or placed.worst in (one, other):
-        return "a" if placed.best == one or placed.worst == other else "b"
-    return None
 
 
 def net_wins(candidates: Sequence[Candidate], placings: Sequence[Ranking | RankingAnnotation]) -> dict[str, float]:
