@@ -19,7 +19,7 @@ def read(folder: Path, text: str) -> JudgeConfig:
 def test_defaults_and_the_folder_of_the_cache(tmp_path: Path) -> None:
     config = read(tmp_path, "judges:\n- name: j\n  endpoint: {url: 'http://localhost:8000/v1', model: m}\n")
     assert config.cache == str(tmp_path / "judge-cache.sqlite")
-    assert (config.canaries, config.for_people) == (3, 0.1)
+    assert (config.canaries, config.self_preference, config.for_people) == (3, 20, 0.1)
     endpoint = config.judges[0].endpoint
     assert endpoint is not None
     assert (endpoint.temperature, endpoint.retries, endpoint.api_key_env) == (0, 5, None)

@@ -23,6 +23,7 @@ from fairlead.losses import table as losses
 from fairlead.losses.scores import Pairs
 from fairlead.runs.metrics import EVAL_PREFIX, METRICS
 from fairlead.stages.init import init
+from fairlead.stages.sweep_grid import make_grid
 from tests import pages
 from tests.cli.pages import commands, help_of, verbs
 from tests.losses.batches import scores
@@ -212,11 +213,17 @@ def test_a_command_names_a_verb_and_its_options(command: list[str]) -> None:
 
 
 def test_settings_on_command_lines_are_fields(tmp_path: Path) -> None:
-    settings = {word for param in COMMANDS for word in param.values[0] if re.match(r"[a-z]+\.\w+=", word)}
-    assert settings
-    for setting in settings - {"loss.bta=0.3"}:  # the page of errors shows a mistake
-        (tmp_path / "fairlead.yaml").write_text("model: {path: m}\ndata: {train: p.jsonl}\nadapter: {r: 4}\n")
-        read_config(tmp_path / "fairlead.yaml", [setting])
+    settings = {
+        (param.values[0][1], word) for param in COMMANDS for word in param.values[0] if re.match(r"[a-z]+\.\w+=", word)
+    }
+    assert {"train", "sweep"} <= {verb for verb, _ in settings}
+    config = tmp_path / "fairlead.yaml"
+    config.write_text("model: {path: m}\ndata: {train: p.jsonl}\nadapter: {r: 4}\n")
+    for verb, setting in settings - {("train", "loss.bta=0.3")}:  # the page of errors shows a mistake
+        if verb == "sweep":  # where a list of values stands
+            make_grid(config, [setting])
+        else:
+            read_config(config, [setting])
 
 
 def test_every_verb_is_used_in_the_tutorial() -> None:

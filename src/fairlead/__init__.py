@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from fairlead.data.writing import write
     from fairlead.losses.contract import Loss
     from fairlead.stages.audit import audit
+    from fairlead.stages.compare import compare
     from fairlead.stages.doctor import doctor
     from fairlead.stages.dry_run import dry_run
     from fairlead.stages.evaluate import evaluate
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
     from fairlead.stages.report import report
     from fairlead.stages.score import score
     from fairlead.stages.show_tokens import show_tokens
+    from fairlead.stages.sweep import sweep
     from fairlead.stages.train import train
     from fairlead.stages.versions import diff, make_version, read_version, verify_version
     from fairlead.training.measuring import Measure
@@ -53,6 +55,7 @@ __all__ = [
     "PairingSettings",
     "__version__",
     "audit",
+    "compare",
     "diff",
     "doctor",
     "dry_run",
@@ -75,6 +78,7 @@ __all__ = [
     "score",
     "show_tokens",
     "split",
+    "sweep",
     "train",
     "verify_version",
     "write",
@@ -86,6 +90,7 @@ _HOMES = {
     "Loss": "fairlead.losses.contract",
     "Measure": "fairlead.training.measuring",
     "PairingSettings": "fairlead.data.pairing",
+    "compare": "fairlead.stages.compare",
     "diff": "fairlead.stages.versions",
     "doctor": "fairlead.stages.doctor",
     "dry_run": "fairlead.stages.dry_run",
@@ -108,6 +113,7 @@ _HOMES = {
     "score": "fairlead.stages.score",
     "show_tokens": "fairlead.stages.show_tokens",
     "split": "fairlead.data.split",
+    "sweep": "fairlead.stages.sweep",
     "train": "fairlead.stages.train",
     "verify_version": "fairlead.stages.versions",
     "write": "fairlead.data.writing",

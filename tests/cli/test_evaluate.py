@@ -9,6 +9,7 @@ import fairlead
 from fairlead.data.records import Candidates, Message, Preference
 from fairlead.evaluation.results import read_measures
 from tests.cli.calling import call
+from tests.evaluation.judging.server import completion, serving
 from tests.tiny import save_tiny
 
 
@@ -88,6 +89,48 @@ def test_mistakes(suite: Path, arguments: list[str], said: str, capsys: pytest.C
     assert out == ""
     assert said in err
     assert not Path("runs").exists()
+
+
+def test_finished_evaluations_are_compared(suite: Path, tiny: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert call("eval", tiny, "--suite", suite, "--out", "runs/before") == 0
+    assert call("eval", "other", "--suite", suite, "--out", "runs/after") == 0
+    capsys.readouterr()
+    assert call("eval", "--compare", "runs/before", "runs/after", "--out", "runs/both") == 0
+    out, err = capsys.readouterr()
+    assert "after against before, on the same items" in out
+    assert out.splitlines()[-1] == "The comparison is in runs/both; its page is runs/both/report.html."
+    assert "stand on different base weights" in err
+    assert call("eval", "--compare", "runs/after", "--baseline", "runs/before", "--json") == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found.keys() == {"run", "baseline", "comparisons", "notes"}
+    assert (found["baseline"], "-compare-" in found["run"]) == ("before", True)
+    assert call("eval", "--compare", "runs/before", "runs/after", "--suite", suite) == 2
+    assert "--suite: has no place beside --compare" in capsys.readouterr().err
+    assert call("eval", "--compare", "runs/before") == 2
+    assert "nothing is given to compare with" in capsys.readouterr().err
+
+
+def test_a_model_behind_a_server(suite: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with serving(lambda number, asked: completion("It is on its way.", tokens=(5, 6))) as server:
+        assert call("eval", "tuned", "--endpoint", server.url, "--suite", suite, "--out", "run") == 0
+        out, err = capsys.readouterr()
+        assert "length/tokens" in out
+        assert "6 rows of held_out cannot be put to tuned" in err
+        assert call("eval", "tuned", "--endpoint", server.url, "--suite", suite, "--out", "run") == 0
+        assert server.calls == 3
+        assert call("generate", "prompts.jsonl", "--model", "tuned", "--endpoint", server.url) == 0
+        assert "→ It is on its way." in capsys.readouterr().out
+    assert call("eval", "tuned", "--endpoint", "nowhere.yaml", "--suite", suite) == 2
+    assert "nowhere.yaml" in capsys.readouterr().err
+
+
+def test_a_report_of_garak(suite: Path, tiny: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    line = {"entry_type": "eval", "probe": "dan.Ablation", "detector": "x.Y", "passed": 3, "total_evaluated": 4}
+    Path("garak.report.jsonl").write_text(json.dumps(line) + "\n")
+    assert call("eval", tiny, "--garak", "garak.report.jsonl", "--out", "run") == 0
+    out = capsys.readouterr().out
+    assert "garak/attack_success [probe: dan.Ablation, detector: x.Y]" in out
+    assert "25.0 %" in out
 
 
 def test_measures_that_are_not_known_and_rows_that_are_damaged(

@@ -30,6 +30,23 @@ def test_it_says_who_wins_and_what_the_judge_is_worth(
     assert shown[-1] == f"The run is in {tmp_path / 'run'}; its page is {tmp_path / 'run' / 'report.html'}."
 
 
+def test_more_than_two_models_are_ranked(
+    words: list[object], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    third = candidates(tmp_path / "third.jsonl", [PLAIN, GOOD] * 6, "third")
+    assert call(*words[:2], third, *words[2:], config(tmp_path, [rules()])) == 0
+    shown = capsys.readouterr().out.splitlines()
+    assert shown[1].split() == ["model", "strength", "win", "rate"]
+    assert [line.split()[:2] for line in shown[2:5]] == [["1", "tuned"], ["2", "third"], ["3", "base"]]
+    assert shown[2].split()[-3] == "68.8%"
+    assert any(line.split()[:3] == ["judge/win_rate", "[against", "base]"] for line in shown)
+    assert call(*words[:2], "--against", third, *words[2:], config(tmp_path, [rules()])) == 2  # the run is there
+    capsys.readouterr()
+    words[words.index("--out") + 1] = tmp_path / "again"
+    assert call(*words[:2], "--against", third, *words[2:], config(tmp_path, [rules()]), "--json") == 0
+    assert json.loads(capsys.readouterr().out)["ranking"]["models"] == ["tuned", "third", "base"]
+
+
 def test_as_json(words: list[object], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert call(*words, config(tmp_path, [rules()]), "--json") == 0
     shown = json.loads(capsys.readouterr().out)

@@ -10,8 +10,9 @@ from typing import Any
 import pytest
 
 from fairlead.config.gate_policy import GatePolicy
+from fairlead.evaluation.comparison import compare
 from fairlead.evaluation.gate import Decision, Evidence, Found, Measured, Outcome, decide
-from fairlead.evaluation.results import Measurement, Measures
+from fairlead.evaluation.results import Item, Measurement, Measures
 from fairlead.stats.intervals import wilson
 from fairlead.stats.power import detectable_loss
 
@@ -46,13 +47,28 @@ def pairs(both: int, lost: int, gained: int, neither: int = 0) -> tuple[dict[str
     return {str(i): old for i, (old, _) in enumerate(kinds)}, {str(i): new for i, (_, new) in enumerate(kinds)}
 
 
-def regression(old: dict[str, float], new: dict[str, float], *, own: str = "up", **fields: Any) -> Outcome:
+def regression(
+    old: dict[str, float],
+    new: dict[str, float],
+    *,
+    own: str = "up",
+    name: str = "facts",
+    groups: dict[str, str] | None = None,
+    **fields: Any,
+) -> Outcome:
     def side(items: dict[str, float]) -> Measured:
         mean = sum(items.values()) / len(items)
-        return measured(measure("facts", mean, n=len(items), direction=own), facts=items)
+        found = measured(measure(name, mean, n=len(items), direction=own), **{name: items})
+        return replace(found, groups={name: groups} if groups else {})
 
     evidence = Evidence(eval=side(new), baseline=side(old))
-    return rule(evidence, non_regression=[{"measure": "facts", "margin": 0.05, **fields}])
+    alpha = fields.pop("alpha", 0.05)
+    return rule(evidence, alpha=alpha, non_regression=[{"measure": name, "margin": 0.05, **fields}])
+
+
+def shared(items: dict[str, float], size: int) -> dict[str, str]:
+    """The prompts of items, of which `size` after one another have one together."""
+    return {name: f"prompt-{int(name) // size}" for name in items}
 
 
 # --------------------------------------------------------------------------------------------------------------- bounds
@@ -77,6 +93,7 @@ def regression(old: dict[str, float], new: dict[str, float], *, own: str = "up",
 def test_bounds(k: int, fields: dict[str, Any], passed: bool, sufficient: bool) -> None:
     outcome = bound(share("ranking_accuracy", k, 100), **fields)
     assert (outcome.passed, outcome.sufficient, outcome.value, outcome.n) == (passed, sufficient, k / 100, 100)
+    assert outcome.rule == f"{outcome.measure} {outcome.bound}"
     # (1.645 + 0.842) standard errors of a share of k in 100
     assert outcome.shows == pytest.approx(2.4865 * (k / 100 * (1 - k / 100) / 100) ** 0.5, rel=0.2)
 
@@ -169,6 +186,60 @@ def test_figures_are_compared_by_bootstrap() -> None:
     unclear = regression(old, noisy, own="none", **fields)
     assert (unclear.passed, unclear.sufficient) == (False, False)
     assert "so few items could not have shown a loss of 5" in unclear.reason
+
+
+def test_items_of_one_prompt_are_no_independent_witnesses() -> None:
+    """Eight items lost, all of two prompts: as items beyond chance (p = 1/256), as two prompts of thirty not."""
+    old = {str(i): 1.0 for i in range(120)}
+    new = old | {str(i): 0.0 for i in range(8)}
+    alone, together = regression(old, new), regression(old, new, groups=shared(old, 4))
+    assert alone.p == pytest.approx(2**-8)
+    assert "beyond the margin and beyond chance" in alone.reason
+    assert (together.p, together.passed, together.sufficient, together.n) == (None, False, False, 120)
+    assert "over 30 prompts, since items share them); so few items" in together.reason
+    assert regression(old, new, groups=shared(old, 1)) == alone
+
+
+def test_the_interval_by_prompt_is_that_of_comparisons() -> None:
+    draw = random.Random(3)
+    old = {str(i): float(draw.random() < 0.7) for i in range(200)}
+    new = {name: value if draw.random() < 0.7 else 1 - value for name, value in old.items()}
+    groups = shared(old, 5)
+    outcome = regression(old, new, name="factual_accuracy", groups=groups, alpha=0.025)
+    first, second = (
+        [Item(measure="factual_accuracy", id=name, value=items[name], group=groups[name]) for name in items]
+        for items in (old, new)
+    )
+    (found,) = compare(first, second)
+    assert found.low is not None
+    assert found.high is not None
+    assert f"95% interval {-found.high:.3g} to {-found.low:.3g} over 40 prompts" in outcome.reason
+
+
+def test_many_prompts_settle_it_and_few_do_not() -> None:
+    many = {str(i): float(i % 10 != 0) for i in range(1200)}
+    assert regression(many, many, groups=shared(many, 3)).passed
+    few = {str(i): 1.0 for i in range(100)}
+    nothing = regression(few, few, groups=shared(few, 10))
+    assert (nothing.passed, nothing.sufficient, nothing.shows) == (False, False, None)
+    one = regression(few, dict.fromkeys(few, 0.0), groups=shared(few, 100))
+    assert (one.passed, one.sufficient) == (False, False)
+    # No loss at all on thirty prompts: one of 10 % could have stayed unseen, whatever the bootstrap's width of 0 says.
+    thirty = {str(i): 1.0 for i in range(60)}
+    assert not regression(thirty, thirty, groups=shared(thirty, 2)).passed
+    assert regression(thirty, thirty, groups=shared(thirty, 2), margin=0.25).passed
+
+
+def test_a_measure_that_is_a_median_is_compared_by_medians() -> None:
+    """One reply of a million words moves the mean alone."""
+    old = {str(i): 40.0 + i % 5 for i in range(100)}
+    new = old | {"7": 1e6}
+    fields = {"test": "bootstrap", "margin": 5, "direction": "down", "own": "none"}
+    assert regression(old, new, name="length/words", **fields).passed
+    assert not regression(old, new, **fields).passed
+    assert regression(old, {n: v + 30 for n, v in old.items()}, name="length/words", **fields).reason.startswith(
+        "a loss of 30 (90% interval 30 to 30)"
+    )
 
 
 @pytest.mark.parametrize(
@@ -267,7 +338,8 @@ def test_refused_evidence_fails_its_rules() -> None:
 
 
 def test_one_failure_fails_the_gate_and_no_rule_passes_nothing() -> None:
-    good, bad = Outcome(rule="a", source="eval", passed=True), Outcome(rule="b", source="eval")
+    bad = Outcome(rule="a ≥ 1", source="eval", measure="a", bound="≥ 1")
+    good = replace(bad, passed=True)
     assert Decision(outcomes=(good,)).passed
     assert not Decision(outcomes=(good, bad)).passed
     assert not Decision(outcomes=()).passed

@@ -10,6 +10,7 @@ from fairlead.data.audit.phrases import Phrase
 from fairlead.data.records import Candidate, Candidates, Message
 from fairlead.errors import DataError
 from fairlead.evaluation.metrics import measure_answers
+from fairlead.evaluation.table import kind_of
 
 TOOL = {
     "type": "function",
@@ -58,6 +59,24 @@ def test_only_benign_prompts_can_be_refused_too_much() -> None:
         found for found in measure_answers([row(refusal, meta={"benign": False})]) if found.measure == "refusal_rate"
     ]
     assert harmful.slices == {"benign": "false"}
+
+
+def test_checks_of_the_users_own_see_the_row_and_each_answer() -> None:
+    def names_order(asked: Candidates, answer: str) -> bool | None:
+        return str(asked.meta["order"]) in answer if "order" in asked.meta else None
+
+    rows = [row("Order 7 is here.", "It is here.", meta={"order": 7}), row("It is here.")]
+    found = [each for each in measure_answers(rows, checks={"names_order": names_order}) if "check" in each.measure]
+    assert [(each.measure, each.value) for each in found] == [("check/names_order", 0.5)]
+    assert (kind_of("check/names_order").unit, kind_of("check/names_order").direction) == ("share", "up")
+
+
+def test_answers_are_measured_apart_by_the_fields_that_are_named() -> None:
+    asked = row("It is here.", meta={"segment": "retail", "intent": "status", "urgent": True})
+    (found,) = [
+        each for each in measure_answers([asked], slices=("intent", "urgent", "tone")) if each.measure == "apology_rate"
+    ]
+    assert found.slices == {"intent": "status", "urgent": "true"}
 
 
 def test_a_phrase_is_required_where_its_condition_holds() -> None:

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from fairlead.errors import ConfigError
-from fairlead.evaluation.suite import Suite, read_suite
-from fairlead.evaluation.table import KINDS, REQUIRED, SECTIONS
+from fairlead.evaluation.suite import BEGINNINGS, Suite, read_suite
+from fairlead.evaluation.table import KINDS, SECTIONS
 
 
 def read(folder: Path, text: str) -> Suite:
@@ -42,6 +42,24 @@ def test_only_what_is_asked_for_is_measured(tmp_path: Path) -> None:
     assert read(tmp_path, text + "measures: [required_phrase/]\n").keeps("required_phrase/other")
 
 
+def test_answers_are_measured_apart_by_segment_unless_said_otherwise(tmp_path: Path) -> None:
+    assert read(tmp_path, "generation: {prompts: p.jsonl}\n").generation.slices == ["segment"]
+    assert read(tmp_path, "generation: {prompts: p.jsonl, slices: [intent]}\n").generation.slices == ["intent"]
+    (fault,) = faults(tmp_path, "generation: {prompts: p.jsonl, slices: ['']}\n")
+    assert fault.startswith("generation.slices.0: ")
+
+
+def test_checks_of_the_user_may_be_asked_for_by_name(tmp_path: Path) -> None:
+    text = "generation: {prompts: p.jsonl}\nmeasures: [check/polite]\n"
+    suite = read(tmp_path, text)
+    assert suite.wants("generation")
+    assert suite.keeps("check/polite")
+    assert not suite.keeps("check/other")
+    assert read(tmp_path, text.replace("polite", "")).keeps("check/other")
+    (fault,) = faults(tmp_path, "held_out: {rows: p.jsonl}\nmeasures: [check/polite]\n")
+    assert fault.startswith("measures.0: check/polite needs the section generation.")
+
+
 def test_all_faults_at_once(tmp_path: Path) -> None:
     text = (
         "held_out: {rows: a.jsonl, beta: -1, refrence: sft}\n"
@@ -69,4 +87,4 @@ def test_a_suite_without_sections_measures_nothing(tmp_path: Path) -> None:
 
 def test_every_measure_belongs_to_one_section() -> None:
     listed = [name for names in SECTIONS.values() for name in names]
-    assert sorted(listed) == sorted([*KINDS, REQUIRED])
+    assert sorted(listed) == sorted([*KINDS, *BEGINNINGS])

@@ -22,6 +22,7 @@ from fairlead.reports.page import (
     Number,
     Numbers,
     Page,
+    Piece,
     Prose,
     Reply,
     Section,
@@ -39,6 +40,7 @@ HOSTILE = "</title></style>'\"><script>alert(1)</script><img src=x onerror=alert
 def _page(text: str) -> Page:
     """A page of every kind of block, with `text` wherever text can stand."""
     cell = Cell(text=text, note=text, tone="good", color=1)
+    pieces = [Piece(text=text), Piece(text=text, mark="ins"), Piece(text=text, mark="del")]
     row = Measurement(
         name=text,
         meaning=text,
@@ -46,6 +48,7 @@ def _page(text: str) -> Page:
         unit=text,
         published=text,
         verdict=text,
+        verdict_note=text,
         estimates=[Estimate(value=3.0, interval=Interval(2.0, 4.0), n=9), None],
     )
     blocks = [
@@ -61,10 +64,12 @@ def _page(text: str) -> Page:
         ),
         Table(columns=[Column(title=text)], rows=[[text], [cell]], title=text, caption=text),
         Table(columns=[Column(title=text, mono=True)], rows=[[text]], title=text, folded=True),
-        Comparison(columns=[text, text], rows=[row], caption=text),
+        Table(columns=[Column(title=text)], rows=[[cell]], cards=True),
+        Comparison(columns=[text, text], rows=[row], caption=text, verdict_title=text),
         Exchanges(
             exchanges=[
-                Exchange(prompt=text, replies=[Reply(label=text, text=text), Reply(label=text, text=text, color=8)])
+                Exchange(prompt=text, replies=[Reply(label=text, text=text), Reply(label=text, text=text, color=8)]),
+                Exchange(prompt=text, label=text, replies=[Reply(label=text, text=text * 3, pieces=pieces)]),
             ]
         ),
     ]
@@ -159,3 +164,10 @@ def test_contrast_meets_wcag_aa(scheme: int) -> None:
         assert contrast(name) >= 4.5, name
     for index in range(6):
         assert contrast(f"c{index}") >= 3, index
+
+
+def test_pieces_keep_their_white_space_and_say_what_they_are() -> None:
+    pieces = [Piece(text="a \n"), Piece(text="old", mark="del"), Piece(text=" b ", mark="ins"), Piece(text="\n")]
+    exchange = Exchange(prompt="p", replies=[Reply(label="x", text="a \nold b \n", pieces=pieces)])
+    document = render(Page(title="t", sections=[Section(title="s", blocks=[Exchanges(exchanges=[exchange])])]))
+    assert '<p class="said">a \n<del>old</del><ins> b </ins>\n</p>' in document

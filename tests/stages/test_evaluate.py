@@ -24,9 +24,10 @@ from fairlead.models.adapters import add_lora
 from fairlead.models.loading import load
 from fairlead.models.reward_model import add_reward_head
 from fairlead.models.weights import save_adapter, save_model
+from fairlead.reports.evaluation_report import COMPARISON
 from fairlead.runs.directory import Input, RunDirectory
 from fairlead.stages import evaluation_answers
-from fairlead.stages.evaluate import COMPARISON, Evaluation, evaluate
+from fairlead.stages.evaluate import Evaluation, evaluate
 from fairlead.stages.evaluation_starter import write_suite
 from fairlead.stages.generate import generate
 from tests.reports.markup import Parsed
@@ -280,6 +281,39 @@ def test_only_the_measures_that_are_asked_for(models: dict[str, str], tmp_path: 
     assert set(read_items(found.run)) == {"length/words", "factual_accuracy"}
 
 
+def test_checks_of_the_user_are_measures_like_any_other(models: dict[str, str], tmp_path: Path) -> None:
+    seen = []
+
+    def short(row: Candidates, answer: str) -> bool | None:
+        seen.append((row.id, answer))
+        return len(answer) < 20 if row.meta["benign"] else None
+
+    generation = {"prompts": "prompts.jsonl", "max_new_tokens": 8, "slices": ["benign"]}
+    suite = write_material(tmp_path, models, **(GENERATION_ONLY | {"generation": generation}))
+    own = {"checks": {"short": short}}
+    found = run([models["tuned"], models["base"]], suite, tmp_path / "eval", **own)
+    (file,) = (found.models[0].run / "artifacts").glob("answers-*.jsonl")
+    answers = {row.id: row.candidates[0].messages[-1].content for row in fairlead.read(file, kind="candidates").rows}
+    of_checked = [len(answers[f"prompt-{n}"]) < 20 for n in (0, 2, 4)]
+    (whole, benign) = [each for each in found.models[0].measures if each.name == "check/short"]
+    assert (whole.value, whole.n, whole.slice) == (sum(of_checked) / 3, 3, {})
+    assert (benign.slice, benign.n) == ({"benign": "true"}, 3)
+    assert {each.name for each in found.comparisons[0].compared} >= {"check/short", "length/words"}
+    assert set(answers.items()) <= set(seen)
+    assert RunDirectory.open(found.run).config["checks"] == ["short"]
+    with pytest.raises(RunError, match="checks"):
+        run([models["tuned"], models["base"]], suite, tmp_path / "eval")
+
+
+def test_checks_need_answers_and_measures_their_checks(models: dict[str, str], tmp_path: Path) -> None:
+    suite = write_material(tmp_path, models, **HELD_OUT_ONLY)
+    with pytest.raises(ConfigError, match=r"checks: have no answers to look at\. Add the section generation"):
+        run(models["base"], suite, tmp_path / "a", checks={"short": lambda row, answer: True})
+    suite = write_material(tmp_path, models, measures=["check/polite", "kl/k1"], held_out=None, factual=None)
+    with pytest.raises(ConfigError, match=r"measures.0: check/polite needs the check 'polite'. Given are: none."):
+        run(models["base"], suite, tmp_path / "b")
+
+
 def test_the_order_of_the_rows_does_not_matter(models: dict[str, str], tmp_path: Path) -> None:
     suite = write_material(tmp_path, models, factual=None)
     first = run(models["tuned"], suite, tmp_path / "a" / "run")
@@ -303,7 +337,8 @@ def test_rows_that_cannot_be_rendered_are_counted(models: dict[str, str], tmp_pa
     (silent / "chat_template.jinja").write_text(template)
     found = run(str(silent), suite, tmp_path / "run")
     assert next(each for each in found.models[0].measures if not each.slice).n == 12
-    assert found.models[0].notes == ("1 rows of held_out cannot be put to silent, and are left out.",)
+    (note,) = found.models[0].notes
+    assert note.startswith("1 rows of held_out cannot be put to silent, and are left out (")
     assert list(json.loads((found.run / "left_out.json").read_text())["held_out"]) == ["odd"]
 
 
@@ -318,10 +353,18 @@ def test_faults(models: dict[str, str], tmp_path: Path) -> None:
     assert not (tmp_path / "run").exists()
     run(models["base"], suite, tmp_path / "run")
     with pytest.raises(RunError, match="something of that name already"):
-        run(models["base"], suite, tmp_path / "run")
+        run(models["base"], suite, tmp_path / "run", seed=1)
     save_model(add_reward_head(load(models["base"], dtype=torch.float32), endings={2}), tmp_path / "reward")
     with pytest.raises(ModelError, match="is a reward model"):
         run(str(tmp_path / "reward"), suite, tmp_path / "rewards")
+
+
+def test_prompts_that_stand_there_twice_are_counted(models: dict[str, str], tmp_path: Path) -> None:
+    suite = write_material(tmp_path, models, **GENERATION_ONLY)
+    twice = msgspec.structs.replace(prompts()[2], id="again")
+    fairlead.write([*prompts(), twice], tmp_path / "prompts.jsonl")
+    (note,) = run(models["base"], suite, tmp_path / "run").notes
+    assert note.startswith("2 of 7 rows of generation share their prompt with another row (again, prompt-2)")
 
 
 def test_a_starter_is_a_suite(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -10,12 +11,14 @@ import pytest
 
 import fairlead
 from fairlead.errors import ConfigError, RunError
-from fairlead.evaluation.results import write_measures
+from fairlead.evaluation.comparison import compare
+from fairlead.evaluation.results import read_item_list, write_measures
 from fairlead.identity import digest_file
 from fairlead.runs.artifact import find_artifact
 from fairlead.runs.directory import Input, RunDirectory
-from fairlead.stages.gate import GateResult
+from fairlead.stages.gate import GateResult, decide_again
 from tests.cli.calling import call
+from tests.reports import fake_release
 from tests.stages import shipping
 
 
@@ -40,9 +43,12 @@ def test_a_good_adapter_passes(tmp_path: Path) -> None:
     bound = {(each["role"], each["file"]): each for each in decision["evidence"]}
     assert sorted(bound) == [
         ("audit", "findings.json"),
+        ("audit", "manifest.json"),
         ("baseline", "items.jsonl"),
+        ("baseline", "manifest.json"),
         ("baseline", "measures.json"),
         ("eval", "items.jsonl"),
+        ("eval", "manifest.json"),
         ("eval", "measures.json"),
     ]
     for each in bound.values():
@@ -103,6 +109,62 @@ def test_evidence_that_was_changed_fails(tmp_path: Path, role: str, name: str) -
     assert any(f"{name} was changed" in reason for reason in reasons(result).values())
 
 
+def test_answers_that_were_changed_fail(tmp_path: Path) -> None:
+    """No rule reads them, and the page shows them: the manifest stands for them."""
+    given = fake_release.all_of(tmp_path)
+    (answers,) = (given["eval"] / "artifacts").glob("answers-prompts-*.jsonl")
+    answers.write_bytes(answers.read_bytes().replace(b"case", b"cake"))
+    result = gated(given, tmp_path / "gate")
+    assert "answers-prompts-0123456789abcdef.jsonl was changed" in reasons(result)["ranking_accuracy"]
+    decision = json.loads((result.run / "decision.json").read_text())
+    assert decision["refused"].keys() == {"eval"}
+    assert not (result.run / "comparison.json").exists()
+
+
+def test_evaluations_are_compared_as_eval_does(tmp_path: Path) -> None:
+    given = fake_release.all_of(tmp_path, facts=45)
+    result = gated(given, tmp_path / "gate")
+    content = json.loads((result.run / "comparison.json").read_text())
+    expected = compare(read_item_list(given["baseline"]), read_item_list(given["eval"]))
+    assert content["comparisons"][0]["measures"] == [asdict(each) for each in expected]
+    facts = next(each for each in expected if each.name == "factual_accuracy")
+    outcome = next(each for each in result.decision.outcomes if each.measure == "factual_accuracy")
+    assert (outcome.p, outcome.n) == (facts.p_value, facts.n)
+
+
+def test_items_that_share_a_prompt_are_drawn_together(tmp_path: Path) -> None:
+    """As the files of a run say: each question stands twice in the suite."""
+    given = shipping.all_of(tmp_path, facts=45)
+    for role, facts in (("eval", 45), ("baseline", 60)):
+        file = given[role] / "items.jsonl"
+        items = [
+            {"measure": "factual_accuracy", "id": str(i), "value": float(i < facts), "group": f"q{i // 2}"}
+            for i in range(70)
+        ]
+        (given[role] / "manifest.json").unlink()
+        file.write_text("".join(json.dumps(item) + "\n" for item in items))
+        RunDirectory.open(given[role]).seal()
+    found = reasons(gated(given, tmp_path / "gate"))
+    assert "over 35 prompts, since items share them), beyond the margin and beyond chance" in found["factual_accuracy"]
+
+
+def test_a_sweep_is_bound_and_must_be_whole(tmp_path: Path) -> None:
+    given = shipping.all_of(tmp_path)
+    swept = fake_release.sweep(tmp_path / "sweep", given["run"]).path
+    result = gated(given, tmp_path / "gate", sweep=swept)
+    assert result.passed
+    bound = json.loads((result.run / "decision.json").read_text())["evidence"]
+    assert ("sweep", digest_file(swept / "frontier.json")) in [(each["role"], each["sha256"]) for each in bound]
+    assert decide_again(RunDirectory.open(result.run), find_artifact(given["run"])) == result.decision
+    with pytest.raises(RunError, match=r"holds no frontier\.json"):
+        gated(given, tmp_path / "g2", sweep=given["audit"])
+    frontier = swept / "frontier.json"
+    frontier.write_bytes(frontier.read_bytes().replace(b"beta 0.3", b"beta 0.4"))
+    with pytest.raises(RunError, match=r"frontier\.json was changed.*leave --sweep out"):
+        gated(given, tmp_path / "g2", sweep=swept)
+    assert not (tmp_path / "g2").exists()
+
+
 def test_void_and_leaking_evidence_fails(tmp_path: Path) -> None:
     given = shipping.all_of(tmp_path)
     void = shipping.evaluate(tmp_path / "void", given["run"], extra={"void": ["the null answer won"]})
@@ -122,6 +184,16 @@ def test_a_judges_run_names_its_model_as_answers_do(tmp_path: Path) -> None:
         write_measures(run, measures, model=model, adapter=None, suite={"path": "answers.jsonl", "sha256": "0" * 64})
         run.seal()
         assert gated(given, tmp_path / f"gate{number}", judge=run.path).passed is passed
+
+
+def test_a_judge_of_the_answers_that_were_evaluated_counts(tmp_path: Path) -> None:
+    """Evaluations call models by short names; the answers themselves say whose they are. Sides swapped do not count."""
+    given = fake_release.all_of(tmp_path)
+    for number, (role, passed) in enumerate((("eval", True), ("baseline", False))):
+        (answers,) = (given[role] / "artifacts").glob("answers-prompts-*.jsonl")
+        judged = fake_release.judge(tmp_path / f"judge{number}", Path("tuned"), answers)
+        found = reasons(gated(given, tmp_path / f"gate{number}", judge=judged.path))
+        assert ("judge/win_rate" in found) is not passed
 
 
 def test_an_audit_of_other_rows_fails(tmp_path: Path) -> None:
@@ -189,6 +261,7 @@ def test_the_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) ->
     shown = capsys.readouterr().out
     assert "pass  ranking_accuracy ≥ 0.6\n      0.9 (0.826 to 0.945), n = 100, n suffices: shows a difference" in shown
     assert f"PASSED: 5 rules passed, 0 failed. {tmp_path / 'g1'}" in shown
+    assert f"The page of the release is {tmp_path / 'g1' / 'report.html'}." in shown
     assert call(*arguments(bad), "--out", tmp_path / "g2") == 1
     shown = capsys.readouterr().out
     assert "FAIL  required_phrase/dispute ≥ 0.9\n      0.45 (" in shown

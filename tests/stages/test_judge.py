@@ -12,16 +12,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 
 import fairlead
 from fairlead.data.reading import read
 from fairlead.data.records import Judgement, Preference
 from fairlead.errors import ConfigError, DataError, MachineError, RunError
 from fairlead.evaluation.results import read_items, read_measures
-from fairlead.models.loading import load
-from fairlead.models.reward_model import add_reward_head
-from fairlead.models.weights import save_model
 from fairlead.runs.directory import RunDirectory
 from fairlead.stages.judge import Judging, judge
 from tests.data.samples import assistant, user
@@ -35,7 +31,6 @@ from tests.evaluation.judging.server import (
     serving,
     sound,
 )
-from tests.tiny import save_tiny
 
 N = 12
 GOOD, PLAIN = "a good answer", "an answer"
@@ -59,7 +54,8 @@ def candidates(path: Path, texts: list[str], model: str, order: int = 1) -> Path
 
 def config(folder: Path, judges: Any, **more: Any) -> Path:
     path = folder / "judge.yaml"
-    path.write_text(json.dumps({"judges": judges, "canaries": 2, "sycophancy": 3, "for_people": 0.25} | more))
+    settings = {"judges": judges, "canaries": 2, "sycophancy": 3, "self_preference": 0, "for_people": 0.25}
+    path.write_text(json.dumps(settings | more))
     return path
 
 
@@ -249,17 +245,6 @@ def test_answers_that_cannot_be_read_are_counted(files: tuple[Path, Path], tmp_p
         assert {verdict.outcome for verdict in result.verdicts[:3]} >= {None}
 
 
-def test_a_server_that_babbles_is_counted_and_asked_again_later(files: tuple[Path, Path], tmp_path: Path) -> None:
-    with serving(lambda *_: Reply(body=b"<html>")) as server:
-        panel = config(tmp_path, [server_judge(server, retries=1)])
-        result = run(files, panel)
-        assert result.void
-        assert value(result, "judge/unparsed", judge="server") == 1
-        assert server.calls == 2 * CALLS
-        server.behave = sound
-        assert run(files, panel, "again").void == ()
-
-
 def test_a_cost_limit_stops_and_goes_on(files: tuple[Path, Path], tmp_path: Path) -> None:
     with serving(sound) as server:
         dear = {"price_in": 0.0, "price_out": 1e6, "max_tokens": 10, "concurrency": 1}
@@ -324,6 +309,37 @@ def test_judges_are_audited_against_people(files: tuple[Path, Path], tmp_path: P
     assert result.comparisons == N
 
 
+def test_people_who_judged_by_another_rubric_say_nothing_of_the_judges(
+    files: tuple[Path, Path], tmp_path: Path
+) -> None:
+    people = judgements(tmp_path / "human.jsonl", ["a"] * 5)
+    lines = [json.loads(line) for line in people.read_text().splitlines()]
+    for line, version in zip(lines, ["1", "1", "2", "2", None], strict=True):
+        line["annotations"][0]["rubric"] = version
+    people.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    rubric = tmp_path / "rubric.yaml"
+    rubric.write_text("version: 2\ncriteria:\n- {name: so, meaning: It is so.}\n")
+    panel = config(tmp_path, [rules()])
+    with pytest.raises(DataError, match=r"2 rows were judged by rubric version '1' \(h0, h1\).*by version '2'"):
+        run(files, panel, human=people, rubric=rubric)
+    people.write_text("".join(json.dumps(line) + "\n" for line in lines[2:]))
+    result = run(files, panel, human=people, rubric=rubric)
+    assert value(result, "judge/human_agreement", judge="rules") == 1
+
+
+def test_what_people_said_of_the_same_answers_is_put_to_judges_once(files: tuple[Path, Path], tmp_path: Path) -> None:
+    panel = config(tmp_path, [rules()], for_people=1)
+    first = run(files, panel)
+    labelled = tmp_path / "labelled.jsonl"
+    lines = [json.loads(line) for line in (first.run / "artifacts" / "for_people.jsonl").read_text().splitlines()]
+    labelled.write_text("".join(json.dumps(line | {"label": "a"}) + "\n" for line in lines))
+    again = run(files, panel, "again", human=labelled)
+    assert again.showings == first.showings
+    agreed = sum(GOOD in line["response_a"][0]["content"] for line in lines) / N
+    assert value(again, "judge/human_agreement", judge="rules") == pytest.approx(agreed)
+    assert value(again, "judge/win_rate") == 0.75
+
+
 def test_one_file_of_judgements(tmp_path: Path) -> None:
     result = judge(
         judgements(tmp_path / "human.jsonl", ["a"] * 8), judge=config(tmp_path, [rules()]), out=tmp_path / "run"
@@ -363,31 +379,15 @@ def test_mistakes(files: tuple[Path, Path], tmp_path: Path) -> None:
     elsewhere.write_text(base.read_text().replace("Question", "Riddle"))
     with pytest.raises(DataError, match="no prompt of it has an answer"):
         judge(ours, against=elsewhere, judge=panel, out=tmp_path / "run")
+    repeated = tmp_path / "repeated.jsonl"
+    twin = json.loads(other.read_text())
+    swapped = {"id": "h9", "response_a": twin["response_b"], "response_b": twin["response_a"]}
+    repeated.write_text(other.read_text() + json.dumps(twin | swapped) + "\n")
+    with pytest.raises(DataError, match="rows 'h0' and 'h9' have the same prompt and the same two answers"):
+        judge(repeated, judge=panel, out=tmp_path / "run")
     with pytest.raises(DataError, match="no judgement that people settled"):
         run(files, panel, human=ours)
     (tmp_path / "run").mkdir()
     (tmp_path / "run" / "x").touch()
     with pytest.raises(RunError, match="something of that name"):
         run(files, panel)
-
-
-def test_a_local_model_and_a_reward_model_judge(files: tuple[Path, Path], tmp_path: Path) -> None:
-    """Tiny random models: one writes nothing that can be read, the other has rewards for everything."""
-    base = save_tiny(tmp_path / "base", max_position_embeddings=2048)
-    lm = add_reward_head(load(str(base), dtype=torch.float32), endings={2})
-    torch.nn.init.normal_(lm.model.score.weight, generator=torch.Generator().manual_seed(1))
-    save_model(lm, tmp_path / "reward")
-    panel = config(
-        tmp_path,
-        [
-            {"name": "local", "model": {"path": str(base), "max_new_tokens": 4}},
-            {"name": "reward", "reward": {"path": str(tmp_path / "reward")}},
-        ],
-        canaries=1,
-        sycophancy=0,
-    )
-    result = run(files, panel)
-    assert value(result, "judge/unparsed", judge="local") == 1
-    assert value(result, "judge/inconsistent", judge="reward") == 0
-    assert all(verdict.votes.keys() <= {"candidate", "baseline"} for verdict in result.verdicts)
-    assert any(sentence.startswith("judge 'local'") for sentence in result.void)

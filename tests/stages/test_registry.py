@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -11,7 +12,7 @@ import pytest
 from fairlead.errors import RunError
 from fairlead.identity import digest_file
 from fairlead.runs.artifact import find_artifact
-from fairlead.runs.directory import RunDirectory
+from fairlead.runs.directory import Input, RunDirectory
 from fairlead.runs.registry import LOG
 from fairlead.stages import registry
 from fairlead.stages.gate import gate
@@ -50,13 +51,19 @@ def test_the_statement(shipped: Path, tmp_path: Path) -> None:
     assert build["externalParameters"]["config"]["loss"] == {"name": "dpo", "beta": 0.3}
     named = {each["name"]: each for each in build["resolvedDependencies"]}
     assert named["base"]["digest"] == {"weightsSha256": "b" * 64}
+    assert named["base"]["uri"] == "pkg:huggingface/org/base"
+    assert named["data"]["uri"] == "file:pairs.jsonl"
     assert named["data"]["annotations"] == {"rows": 1, "name": "sets", "ordered": "0" * 64, "set": "5" * 64}
     assert named["tokenizer"]["digest"]["sha256"] == subject["tokenizer.json"]
     assert named["chat_template"]["digest"]["sha256"] == subject["chat_template.jinja"]
     assert "packages" in named["code"]["annotations"]
-    kept = {each["name"] for each in statement["predicate"]["runDetails"]["byproducts"]}
+    details = statement["predicate"]["runDetails"]
+    for key in ("startedOn", "finishedOn"):
+        assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", details["metadata"][key])
+    assert all(isinstance(version, str) for version in details["builder"]["version"].values())
+    kept = {each["name"] for each in details["byproducts"]}
     assert {"decision.json", "policy.yaml", "eval-measures.json", "eval-items.jsonl", "audit-findings.json"} <= kept
-    assert "train-manifest.json" in kept
+    assert {"train-manifest.json", "eval-manifest.json", "baseline-manifest.json", "audit-manifest.json"} <= kept
     assert {path.name: digest_file(path) for path in found.artifact.iterdir()} == subject
 
 
@@ -213,6 +220,26 @@ def test_a_folder_that_another_trainer_saved(tmp_path: Path) -> None:
     found = registry.show(tmp_path / "registry", "theirs")
     assert found.entry.artifact == find_artifact(folder).digest
     assert "Not known: another trainer made it." in found.card.read_text()
+    details = found.statement["predicate"]["runDetails"]
+    assert details["metadata"] == {"invocationId": ""}
+    base = found.statement["predicate"]["buildDefinition"]["resolvedDependencies"][0]
+    assert base == {"name": "base", "uri": "pkg:huggingface/base", "digest": {}}
+    assert "| base | base | not known |" in found.card.read_text()
+
+
+def test_the_base_of_such_a_folder_is_known_by_its_evaluation(tmp_path: Path) -> None:
+    folder = shipping.save_adapter(tmp_path / "theirs")
+    digest = find_artifact(folder).digest
+    known = {"model": {"weights": "base", "sha256": "b" * 64, "adapter_sha256": "a" * 64}}
+    inputs = [Input(path=str(folder), sha256=digest)]
+    evaluated = shipping.evaluate(tmp_path / "eval", folder, inputs=inputs, extra=known)
+    policy = shipping.policy(tmp_path, "version: 1\nmeasures: [{measure: ranking_accuracy, minimum: 0.6}]\n")
+    assert gate(folder, policy=policy, eval=evaluated.path, out=tmp_path / "gate").passed
+    registry.add(tmp_path / "registry", "theirs", folder, gate=tmp_path / "gate")
+    registry.promote(tmp_path / "registry", "theirs", to="production")
+    found = registry.show(tmp_path / "registry", "production")
+    base = found.statement["predicate"]["buildDefinition"]["resolvedDependencies"][0]
+    assert base["digest"] == {"weightsSha256": "b" * 64}
 
 
 def test_an_add_that_was_killed_is_made_again(tmp_path: Path) -> None:

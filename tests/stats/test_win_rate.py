@@ -112,6 +112,17 @@ def test_it_finds_the_optimum_that_torch_finds() -> None:
     assert found.length_effect == pytest.approx(float(weights[1].detach()), abs=1e-5)
 
 
+def test_it_is_the_logistic_regression_of_other_libraries() -> None:
+    """Coefficients printed by statsmodels 0.15.0 (GLM, binomial) and scikit-learn 1.9.1 (LogisticRegression, C = 1 / λ,
+    a tie as half a win and half a loss by sample weights), of these 60 comparisons."""
+    differences = [(37 * i) % 101 - 40 for i in range(60)]
+    outcomes = [0.5 if i % 7 == 3 else float((i * 13) % 10 < (6 if differences[i] > 0 else 3)) for i in range(60)]
+    plain = length_controlled(outcomes, differences, penalty=0.0, resamples=10)
+    assert (logit(plain.value), plain.length_effect) == pytest.approx((-0.28956982, 0.64487193), abs=1e-7)
+    held_back = length_controlled(outcomes, differences, penalty=0.1, resamples=10)
+    assert (logit(held_back.value), held_back.length_effect) == pytest.approx((-0.28736491, 0.6341887), abs=1e-6)
+
+
 def test_where_length_alone_decides_nothing_is_left() -> None:
     found = length_controlled([1.0] * 20 + [0.0] * 20, [50.0] * 20 + [-50.0] * 20)
     assert found.value == pytest.approx(0.5)
@@ -132,3 +143,23 @@ def test_the_order_of_rows_decides_nothing() -> None:
     assert again == length_controlled(outcomes, differences)
     with pytest.raises(ValueError, match="as many differences"):
         length_controlled(outcomes, differences[1:])
+
+
+def test_length_control_draws_answers_to_one_prompt_together() -> None:
+    outcomes, differences = drawn(0.3, 1.0, n=60)
+    alone = length_controlled(outcomes, differences)
+    assert length_controlled(outcomes, differences, list(range(60))) == alone
+    fivefold = length_controlled(outcomes * 5, differences * 5, list(range(60)) * 5, penalty=5 * 0.1)
+    apart = length_controlled(outcomes * 5, differences * 5, penalty=5 * 0.1)
+    assert fivefold.value == pytest.approx(apart.value)
+    assert fivefold.interval.width > 1.7 * apart.interval.width
+    order = np.random.default_rng(0).permutation(300)
+    again = length_controlled(
+        [(outcomes * 5)[n] for n in order],
+        [(differences * 5)[n] for n in order],
+        [f"prompt {n % 60}" for n in order],
+        penalty=5 * 0.1,
+    )
+    assert again == fivefold
+    with pytest.raises(ValueError, match="needs a cluster"):
+        length_controlled(outcomes, differences, [1])

@@ -32,6 +32,7 @@ from fairlead.cli.registry import app as registry
 from fairlead.cli.report import report
 from fairlead.cli.show_tokens import show_tokens
 from fairlead.cli.split import split
+from fairlead.cli.sweep import sweep
 from fairlead.cli.train import train
 from fairlead.errors import FairleadError, MachineError
 from fairlead.runs.atomic import REMEDIES
@@ -84,6 +85,7 @@ app.command("pairs", short_help="Make preference pairs of compared completions."
 app.add_typer(data, name="data", short_help="Make, show, verify and compare versions of a data set.")
 app.command("plan", short_help="Say what a training run takes and can show, before it.")(plan)
 app.command("train", short_help="Train a model or an adapter.")(train)
+app.command("sweep", short_help="Train a grid, measure every point, pick one.")(sweep)
 app.command("generate", short_help="Complete prompts with a model.")(generate)
 app.command("eval", short_help="Measure models by a suite, and compare them.")(evaluate)
 app.command("gate", short_help="Say whether what a run made may ship.")(gate)

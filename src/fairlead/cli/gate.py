@@ -41,6 +41,9 @@ def gate(
     audit: Annotated[
         Path | None, typer.Option(metavar="AUDIT_RUN", help="Audit of the rows that RUN was trained on.")
     ] = None,
+    sweep: Annotated[
+        Path | None, typer.Option(metavar="SWEEP_RUN", help="Sweep that RUN was picked from, for the page.")
+    ] = None,
     out: Annotated[
         Path | None, typer.Option(metavar="DIR", help="New run directory; by default runs/DATE-gate-XXXX.")
     ] = None,
@@ -53,18 +56,21 @@ def gate(
     """Say whether what a run made may ship: each rule of a policy with its evidence and reason.
 
     Evidence that is missing, changed, or of another model fails its rules. The decision is bound by sha256 to the
-    model, the policy and every file of evidence. Exit code 0 where every rule passed, 1 where one failed.
+    model, the policy and every file of evidence; report.html of the run is the page of the release. Exit code 0 where
+    every rule passed, 1 where one failed.
 
     \b
     Example:
       fairlead gate runs/first --policy gate.yaml --eval runs/eval-first --baseline runs/eval-base
       fairlead gate --starter gate.yaml
     """
-    from fairlead.runs.directory import run_name
+    from fairlead.runs.directory import REPORT, run_name
     from fairlead.stages.gate import gate as run_stage
 
     place = Path("runs") / run_name("gate") if out is None else out
-    result = run_stage(run, policy=policy, eval=eval, baseline=baseline, judge=judge, audit=audit, out=place)
+    result = run_stage(
+        run, policy=policy, eval=eval, baseline=baseline, judge=judge, audit=audit, sweep=sweep, out=place
+    )
     if as_json:
         rules = result.decision.outcomes
         print_json({"passed": result.passed, "artifact": result.artifact, "run": result.run, "rules": rules})
@@ -74,6 +80,7 @@ def gate(
         failed = sum(not outcome.passed for outcome in result.decision.outcomes)
         verdict = "PASSED" if result.passed else "FAILED"
         print(f"\n{verdict}: {len(result.decision.outcomes) - failed} rules passed, {failed} failed. {result.run}")
+        print(f"The page of the release is {result.run / REPORT}.")
     if not result.passed:
         raise typer.Exit(FAILED)
 

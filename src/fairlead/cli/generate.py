@@ -19,7 +19,12 @@ def generate(
         typer.Argument(metavar="PROMPTS", help='Rows of any kind, or lines {"prompt": …}.', show_default=False),
     ],
     model: Annotated[
-        str, typer.Option(metavar="PATH", help="Transformers folder, hub id or .gguf file.", show_default=False)
+        str,
+        typer.Option(
+            metavar="PATH",
+            help="Transformers folder, hub id or .gguf file; with --endpoint, the name that the server knows.",
+            show_default=False,
+        ),
     ],
     to: Annotated[Path | None, typer.Option(metavar="FILE", help="Write rows of candidates here (JSONL).")] = None,
     adapter: Annotated[Path | None, typer.Option(metavar="DIR", help="PEFT adapter to put on the model.")] = None,
@@ -33,6 +38,13 @@ def generate(
     without_system: Annotated[
         bool, typer.Option("--without-system", help="Leave the system turns out of what the model is asked.")
     ] = False,
+    endpoint: Annotated[
+        str | None,
+        typer.Option(metavar="URL", help="Server that answers, such as http://localhost:8000/v1, or a YAML file."),
+    ] = None,
+    api_key_env: Annotated[
+        str | None, typer.Option(metavar="VAR", help="Environment variable that holds the server's key.")
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Complete prompts with a model.
@@ -42,6 +54,7 @@ def generate(
     \b
     Example:
       fairlead generate prompts.jsonl --model my-model -n 4 --temperature 0.8 --to candidates.jsonl
+      fairlead generate prompts.jsonl --model tuned --endpoint http://localhost:8000/v1 --to candidates.jsonl
     """
     from fairlead.progress import terminal_progress
     from fairlead.stages.generate import generate as run_stage
@@ -59,6 +72,8 @@ def generate(
         batch_size=batch_size,
         precision=precision,
         without_system=without_system,
+        endpoint=endpoint,
+        api_key_env=api_key_env,
         progress=terminal_progress(),
     )
     count = sum(len(row.candidates) for row in rows)

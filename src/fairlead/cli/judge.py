@@ -10,6 +10,7 @@ import typer
 from fairlead.cli.output import AsJson, print_json
 
 if TYPE_CHECKING:
+    from fairlead.evaluation.judging.ranking import Ranking
     from fairlead.evaluation.results import Measurement
     from fairlead.stages.judge import Judging
 
@@ -17,17 +18,20 @@ VOID = 1
 
 
 def judge(
-    candidate: Annotated[
-        Path,
+    answers: Annotated[
+        list[Path],
         typer.Argument(
-            metavar="CANDIDATE", help="The candidate's answers (fairlead generate), or judgements.", show_default=False
+            metavar="ANSWERS...",
+            help="Answers of the models (fairlead generate), the candidate's first; or one file of judgements.",
+            show_default=False,
         ),
     ],
     panel: Annotated[
         Path, typer.Option("--judge", metavar="YAML", help="Who judges, and how (docs/judges.md).", show_default=False)
     ],
     against: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="The baseline's answers to the same prompts.")
+        list[Path] | None,
+        typer.Option(metavar="FILE", help="Another model's answers to the same prompts; may be given several times."),
     ] = None,
     rubric: Annotated[Path | None, typer.Option(metavar="YAML", help="Criteria to judge by.")] = None,
     human: Annotated[
@@ -38,15 +42,16 @@ def judge(
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Have judges say which of two models answers better, and say what the judges are worth.
+    """Have judges say which of two or more models answers best, and say what the judges are worth.
 
     Every pair of answers is shown in both orders, without saying whose they are; a judge that changes its mind with the
-    order counts as a tie. Planted answers must lose, else the run is void: exit code 1. What a server answered is kept,
-    so that the same command goes on after a stop and nothing is paid twice.
+    order counts as a tie. Planted answers must lose, else the run is void: exit code 1. What a model answered is kept,
+    so that the same command goes on after a stop and nothing is paid twice. More than two models are ranked.
 
     \b
     Example:
       fairlead judge tuned.jsonl --against base.jsonl --judge judge.yaml --rubric rubric.yaml
+      fairlead judge tuned.jsonl base.jsonl prompted.jsonl --judge judge.yaml
       fairlead judge judgements.jsonl --judge judge.yaml --out runs/judge-1
     """
     from fairlead.progress import terminal_progress
@@ -54,10 +59,10 @@ def judge(
     from fairlead.stages.judge import judge as run_stage
 
     result = run_stage(
-        candidate,
+        *answers,
+        *(against or []),
         judge=panel,
         out=Path("runs") / run_name("judge") if out is None else out,
-        against=against,
         rubric=rubric,
         human=human,
         progress=terminal_progress(),
@@ -76,14 +81,30 @@ def _print(result: Judging) -> None:
     kept = f", {result.cached} of them kept from earlier" if result.cached else ""
     paid = f"; {result.calls} calls to servers cost {result.cost:.4g}" if result.calls else ""
     print(f"{result.comparisons} comparisons{aside}; {result.showings} answers of judges{kept}{paid}.")
-    shown = [(_name(measure), measure) for measure in result.measures]
+    if result.ranking is not None:
+        _print_ranking(result.ranking)
+    # A table has what is said of each model already.
+    shown = [(_name(measure), measure) for measure in result.measures if "model" not in measure.slice]
     width = max(len(name) for name, _ in shown)
     for name, measure in shown:
         print(f"  {name:<{width}}  {_value(measure.value, measure):>6}  {_range(measure):<16}  n = {measure.n}")
     for sentence in result.void:
         print(f"VOID: {sentence}")
-    print(f"Preferences, marked as a machine's: {result.preferences}; set aside for people: {result.for_people}.")
+    own = f"; of judges' own answers, for people too: {result.own_for_people}" if result.own_for_people else ""
+    print(f"Preferences, marked as a machine's: {result.preferences}; set aside for people: {result.for_people}{own}.")
     print(f"The run is in {result.run}; its page is {result.run / 'report.html'}.")
+
+
+def _print_ranking(ranking: Ranking) -> None:
+    """A line for each model, the strongest first: its strength and its win rate against all others."""
+    if ranking.why:
+        print(ranking.why)
+    width = max(len(name) for name in ranking.models)
+    print(f"     {'model':<{width}}  {'strength':<25}  win rate")
+    for place, name in enumerate(ranking.models, start=1):
+        strength, rate = ranking.strengths[name], ranking.win_rates[name]
+        given = f"{_value(strength.value, strength):>6}  {_range(strength):<17}"
+        print(f"  {place:>2} {name:<{width}}  {given}  {_value(rate.value, rate):>6}  {_range(rate)}")
 
 
 def _name(measure: Measurement) -> str:
@@ -92,7 +113,10 @@ def _name(measure: Measurement) -> str:
 
 
 def _value(value: float | None, measure: Measurement) -> str:
-    return "–" if value is None else f"{100 * value:.1f}%" if measure.unit == "share" else f"{value:.2f}"
+    if value is None:
+        return "–"
+    # Adding 0 makes a plain zero of the −0 that rounding may leave.
+    return f"{round(100 * value, 1) + 0:.1f}%" if measure.unit == "share" else f"{round(value, 2) + 0:.2f}"
 
 
 def _range(measure: Measurement) -> str:

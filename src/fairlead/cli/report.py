@@ -20,7 +20,8 @@ def report(
 ) -> None:
     """Write one HTML file about one or more runs: curves, configuration, data, lineage, samples.
 
-    The file needs no network and no other file.
+    Of a gate's run it is the page of the release: the verdict, and all that it rests on. The file needs no network and
+    no other file.
 
     \b
     Example:

@@ -86,10 +86,15 @@ class JudgeConfig(Section):
 
     judges: list[JudgeSection] = Field(min_length=1, description="The judges; most votes decide.")
     cache: Text = Field(
-        default="judge-cache.sqlite", description="File that keeps answers, so that none is paid twice."
+        default="judge-cache.sqlite", description="File that keeps judges' answers, so that none is paid twice."
     )
     canaries: int = Field(default=3, ge=1, description="Comparisons with an answer that must lose, of either sort.")
     sycophancy: int = Field(default=20, ge=0, description="Comparisons asked again under a user's two opinions.")
+    self_preference: int = Field(
+        default=20,
+        ge=0,
+        description="Prompts that each judge answers itself, to see whether it prefers its own answer.",
+    )
     for_people: Share = Field(default=0.1, description="Share of comparisons set aside for people to judge.")
     seed: int = Field(default=0, ge=0, description="Seed of what is drawn.")
 
@@ -130,20 +135,21 @@ def _judge_faults(judges: list[Any]) -> Iterator[Fault]:
                 yield Fault(field=field, problem="asks more or less than one thing.", remedy="Write each as its own.")
         endpoint = judge.get("endpoint")
         if isinstance(endpoint, Mapping) and isinstance(endpoint.get("url"), str):
-            yield from _address_faults(f"judges.{place}.endpoint", endpoint)
+            yield from address_faults(f"judges.{place}.endpoint.", endpoint)
 
 
-def _address_faults(field: str, endpoint: Mapping[str, Any]) -> Iterator[Fault]:
+def address_faults(field: str, endpoint: Mapping[str, Any]) -> Iterator[Fault]:
+    """What is wrong with the address of a server, and with its limit; `field` is where its settings stand."""
     try:
         parts = urlsplit(endpoint["url"])
         usable = parts.scheme in ("http", "https") and bool(parts.hostname)
     except ValueError:
         usable = False
     if not usable:
-        yield Fault(field=f"{field}.url", problem="is no address.", remedy="For instance http://localhost:8000/v1.")
+        yield Fault(field=f"{field}url", problem="is no address.", remedy="For instance http://localhost:8000/v1.")
     elif parts.username or parts.password or parts.query:
         problem = "holds a name, a password or a query, and would be written down with the run."
-        yield Fault(field=f"{field}.url", problem=problem, remedy="Give keys by api_key_env.")
+        yield Fault(field=f"{field}url", problem=problem, remedy="Give keys by api_key_env.")
     if endpoint.get("max_cost") is not None and not (endpoint.get("price_in") or endpoint.get("price_out")):
         problem = "limits nothing where no token has a price."
-        yield Fault(field=f"{field}.max_cost", problem=problem, remedy="Set price_in and price_out too.")
+        yield Fault(field=f"{field}max_cost", problem=problem, remedy="Set price_in and price_out too.")

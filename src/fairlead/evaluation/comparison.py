@@ -90,7 +90,7 @@ def _compared(name: str, before: dict[str, Item], after: dict[str, Item], seed: 
     groups = [before[each].group or each for each in shared]
     lost, gained = int((first > second).sum()), int((second > first).sum())
     apart = len(set(groups)) == len(groups)
-    interval = _interval(first, second, groups, median=kind.statistic == "median", seed=seed)
+    interval = difference_interval(first, second, groups, median=kind.statistic == "median", seed=seed)
     test: Test = "bootstrap"
     p_value = detectable = None
     if (
@@ -127,10 +127,16 @@ def _compared(name: str, before: dict[str, Item], after: dict[str, Item], seed: 
     )
 
 
-def _interval(first: Floats, second: Floats, groups: Sequence[str], *, median: bool, seed: int) -> Interval:
-    """Interval of the difference; prompts are drawn whole and both models' values of an item together."""
+def difference_interval(
+    first: Floats, second: Floats, groups: Sequence[str], *, median: bool = False, seed: int = 0, level: float = 0.95
+) -> Interval:
+    """Percentile bootstrap interval of the difference of means, or of medians, of two models' values of items, [n].
+
+    Second less first. Prompts (`groups`) are drawn whole, and both models' values of an item together. nan for a single
+    prompt.
+    """
     if not median:
-        return bootstrap_clustered(second - first, groups, seed=seed)
+        return bootstrap_clustered(second - first, groups, seed=seed, level=level)
     members: dict[str, list[int]] = {}
     for place, group in enumerate(groups):
         members.setdefault(group, []).append(place)
@@ -144,13 +150,13 @@ def _interval(first: Floats, second: Floats, groups: Sequence[str], *, median: b
             drawn = order[index.astype(np.int64)]
             return np.asarray(np.median(second[drawn], axis=axis) - np.median(first[drawn], axis=axis))
 
-        return bootstrap(np.arange(len(parts)), of_items, seed=seed)
+        return bootstrap(np.arange(len(parts)), of_items, seed=seed, level=level)
 
     def of_groups(index: Floats) -> float:
         drawn = np.concatenate([parts[int(place)] for place in index])
         return float(np.median(second[drawn]) - np.median(first[drawn]))
 
-    return bootstrap(np.arange(len(parts)), of_groups, seed=seed)
+    return bootstrap(np.arange(len(parts)), of_groups, seed=seed, level=level)
 
 
 def _detectable(n: int, lost: int, gained: int, *, one_sided: bool) -> float | None:

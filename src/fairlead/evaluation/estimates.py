@@ -108,10 +108,10 @@ def standard_error(values: Floats, groups: Sequence[str]) -> float:
 
 
 def bootstrap_clustered(
-    values: Floats, groups: Sequence[str], statistic: Statistic = "mean", *, seed: int = 0
+    values: Floats, groups: Sequence[str], statistic: Statistic = "mean", *, seed: int = 0, level: float = 0.95
 ) -> Interval:
-    """Percentile bootstrap interval, at 95 %, of the mean or the median of values, [n]; groups are drawn whole.
-    nan for a single group.
+    """Percentile bootstrap interval of the mean or the median of values, [n]; groups are drawn whole. nan for a single
+    group.
 
     The cluster bootstrap (Davison and Hinkley 1997, section 3.8). Neither the order of the items nor the names of the
     groups change it, beyond which draw falls on which group.
@@ -121,11 +121,16 @@ def bootstrap_clustered(
         return Interval(nan, nan)
     if statistic == "mean":
         sums, counts = np.array([part.sum() for part in parts]), np.array([part.size for part in parts])
-        return bootstrap(np.arange(len(parts)), lambda index, axis: _ratio(index, sums, counts, axis), seed=seed)
+        return bootstrap(
+            np.arange(len(parts)), lambda index, axis: _ratio(index, sums, counts, axis), seed=seed, level=level
+        )
     if all(part.size == 1 for part in parts):
-        return bootstrap(np.concatenate(parts), np.median, seed=seed)
+        return bootstrap(np.concatenate(parts), np.median, seed=seed, level=level)
     return bootstrap(
-        np.arange(len(parts)), lambda index: np.median(np.concatenate([parts[int(i)] for i in index])), seed=seed
+        np.arange(len(parts)),
+        lambda index: np.median(np.concatenate([parts[int(i)] for i in index])),
+        seed=seed,
+        level=level,
     )
 
 

@@ -121,6 +121,20 @@ def measure_garak(report: GarakReport) -> list[Measurement]:
     return found
 
 
+def notes_on(report: GarakReport) -> list[str]:
+    """What of a report its shares do not hold, counted."""
+    notes = []
+    known = {"target": report.target, "version": report.version}
+    if any(known.values()):
+        notes.append(f"garak's report: {', '.join(f'{name} {value}' for name, value in known.items() if value)}.")
+    if report.unfinished:
+        notes.append(f"{report.unfinished:,} attempts of garak were never evaluated, and are left out.")
+    unscored = sum(cell.unscored for cell in report.cells)
+    if unscored:
+        notes.append(f"{unscored:,} answers got no score from a detector of garak, and are left out of its share.")
+    return notes
+
+
 def _measurement(hits: int | None, n: int | None, slice: Mapping[str, str], meaning: str) -> Measurement:
     interval = wilson(hits or 0, n or 0)
     return Measurement(

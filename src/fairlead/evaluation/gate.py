@@ -4,35 +4,36 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from math import inf, isnan, nan
-from statistics import NormalDist
+from math import inf, isnan
 from typing import Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
 from fairlead.config.gate_policy import Bound, DataRules, GatePolicy, NonRegression
+from fairlead.evaluation.estimates import Floats
+from fairlead.evaluation.loss_tests import by_bootstrap, by_mcnemar, shown_by
 from fairlead.evaluation.results import Measurement, Measures
-from fairlead.stats.intervals import Interval, bootstrap_paired, mcnemar_one_sided, wilson
-from fairlead.stats.power import POWER, detectable_loss
+from fairlead.evaluation.table import KINDS
+from fairlead.stats.intervals import Interval
 
-Floats = NDArray[np.float64]
 Role = Literal["eval", "baseline", "judge", "audit"]
 JUDGED = "judge/"
 """How the names of a judge's measures begin; all others are an evaluation's."""
 LEVEL = 0.95  # of the intervals that measures carry
-FEWEST = 20
-"""Items below which an interval by bootstrap is too narrow to settle anything (with equal items it has no width)."""
 LEAKS = ("eval_prompts_in_train", "eval_answers_in_train")
 """Findings of an audit that was given held-out rows; without any of them nothing is known of leakage."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Measured:
-    """What an evaluation or judge run measured, and the values of its items by measure and id."""
+    """What an evaluation or judge run measured, and the values of its items by measure and id.
+
+    groups: the prompt of an item, by measure and id; an item that has none there has a prompt of its own.
+    """
 
     measures: Measures
     items: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    groups: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,13 +74,16 @@ class Evidence:
 class Outcome:
     """A rule, whether it passed, and why.
 
-    value with its interval and n; baseline: the baseline's value; p: of the test that the model is worse. shows: the
-    smallest difference that so many items could have shown (power 0.8); sufficient: whether they were enough to settle
-    the rule. None is what is not known, or not asked by a rule of this kind.
+    measure and bound: what the rule looks at, and what it asks of it. value with its interval and n; baseline: the
+    baseline's value; p: of the test that the model is worse. shows: the smallest difference that so many items could
+    have shown (power 0.8); sufficient: whether they were enough to settle the rule. None is what is not known, or not
+    asked by a rule of this kind.
     """
 
     rule: str
     source: Role
+    measure: str
+    bound: str
     passed: bool = False
     reason: str = ""
     value: float | None = None
@@ -120,7 +124,8 @@ def _bound(bound: Bound, evidence: Evidence, alpha: float) -> Outcome:
     limits = [f"{sign} {limit:g}" for sign, limit in (("≥", bound.minimum), ("≤", bound.maximum)) if limit is not None]
     whole = " (whole interval)" if bound.hold == "interval" else ""
     source: Role = "judge" if bound.measure.startswith(JUDGED) else "eval"
-    outcome = Outcome(rule=f"{bound.measure}{part} {' and '.join(limits)}{whole}", source=source)
+    measure, asked = f"{bound.measure}{part}", f"{' and '.join(limits)}{whole}"
+    outcome = Outcome(rule=f"{measure} {asked}", source=source, measure=measure, bound=asked)
     found = _find(evidence, source, bound.measure, bound.slice)
     if isinstance(found, str):
         return replace(outcome, reason=found)
@@ -141,7 +146,7 @@ def _bound(bound: Bound, evidence: Evidence, alpha: float) -> Outcome:
         passed, reason = False, "the interval crosses the bound"
     elif not sufficient:
         reason += "; the interval crosses it"
-    shows = _shows(Interval(low, high), LEVEL, alpha)
+    shows = shown_by(Interval(low, high), LEVEL, alpha)
     return replace(outcome, passed=passed, reason=reason, shows=shows, sufficient=sufficient)
 
 
@@ -151,7 +156,8 @@ def _non_regression(rule: NonRegression, evidence: Evidence, alpha: float) -> Ou
     A loss beyond the margin that the test does not put down to chance fails. Else so many items must have been enough:
     a loss of the margin would have shown, or the loss is surely below it; where they were not, `rule.unclear` decides.
     """
-    outcome = Outcome(rule=f"{rule.measure} no worse than the baseline by {rule.margin:g} ({rule.test})", source="eval")
+    asked = f"no worse than the baseline by {rule.margin:g} ({rule.test})"
+    outcome = Outcome(rule=f"{rule.measure} {asked}", source="eval", measure=rule.measure, bound=asked)
     found = _find(evidence, "eval", rule.measure, {})
     before = found if isinstance(found, str) else _find(evidence, "baseline", rule.measure, {})
     if isinstance(found, str):
@@ -176,33 +182,32 @@ def _non_regression(rule: NonRegression, evidence: Evidence, alpha: float) -> Ou
         return replace(outcome, reason=f"the two evaluations are of different items ({counts}): measure both on all")
     sign = 1 if direction == "up" else -1
     new, old = (sign * np.array([values[name] for name in shared], dtype=np.float64) for values in (after, base))
-    return _compare(replace(outcome, n=len(shared)), rule, old, new, alpha)
+    prompts = evidence.baseline.groups.get(rule.measure, {})
+    groups = [prompts.get(name) or name for name in shared]
+    return _compare(replace(outcome, n=len(shared)), rule, old, new, groups, alpha)
 
 
-def _compare(outcome: Outcome, rule: NonRegression, old: Floats, new: Floats, alpha: float) -> Outcome:
-    """The test of a loss, `old` − `new` [n], where more is better in both."""
-    n, loss = len(old), float(np.mean(old - new))
-    if rule.test == "mcnemar":
-        if not set(np.abs(np.concatenate([old, new])).tolist()) <= {0.0, 0.5, 1.0}:
-            return replace(outcome, reason="its items are not right or wrong, as McNemar's test needs: test: bootstrap")
-        lost, gained = int(np.sum(old > new)), int(np.sum(new > old))
-        p = mcnemar_one_sided(lost, gained).p_value
-        outcome, is_chance = replace(outcome, p=p), p >= alpha
-        shows = detectable_loss(n, gained / n, alpha=alpha)
-        # No more can be lost than the share of lost items is; and where there is a gain, nothing is.
-        settled = wilson(lost, n, 1 - 2 * alpha).high <= rule.margin or mcnemar_one_sided(gained, lost).p_value < alpha
-        counts = f"{lost} lost, {gained} gained"
+def _compare(
+    outcome: Outcome, rule: NonRegression, old: Floats, new: Floats, groups: Sequence[str], alpha: float
+) -> Outcome:
+    """The test of a loss, `old` − `new` [n], where more is better in both; `groups` [n] are the items' prompts."""
+    kind = KINDS.get(rule.measure)
+    median = kind is not None and kind.statistic == "median"
+    loss = float(np.median(old) - np.median(new)) if median else float(np.mean(old - new))
+    if rule.test == "mcnemar" and not set(np.abs(np.concatenate([old, new])).tolist()) <= {0.0, 0.5, 1.0}:
+        return replace(outcome, reason="its items are not right or wrong, as McNemar's test needs: test: bootstrap")
+    if rule.test == "mcnemar" and len(set(groups)) == len(groups):
+        tested = by_mcnemar(old, new, margin=rule.margin, alpha=alpha)
     else:
-        level = 1 - 2 * alpha
-        interval = bootstrap_paired(new, old, level=level)
-        is_chance, shows = interval.low <= 0, _shows(interval, level, alpha) if n >= FEWEST else nan
-        settled = n >= FEWEST and interval.high <= rule.margin
-        counts = f"{level:.0%} interval {interval.low:.3g} to {interval.high:.3g}"
-    outcome = replace(outcome, shows=None if isnan(shows) else shows)
-    about = f"a loss of {loss:.3g} ({counts})" if loss > 0 else f"no loss ({counts})"
-    if loss > rule.margin and not is_chance:
+        tested = by_bootstrap(
+            old, new, groups, margin=rule.margin, alpha=alpha, median=median, binary=rule.test == "mcnemar"
+        )
+    shows = None if isnan(tested.shows) else tested.shows
+    outcome = replace(outcome, p=tested.p, shows=shows)
+    about = f"a loss of {loss:.3g} ({tested.counts})" if loss > 0 else f"no loss ({tested.counts})"
+    if loss > rule.margin and not tested.is_chance:
         return replace(outcome, sufficient=True, reason=f"{about}, beyond the margin and beyond chance")
-    sufficient = bool(shows <= rule.margin or settled)
+    sufficient = tested.settled or (shows is not None and shows <= rule.margin)
     outcome = replace(outcome, sufficient=sufficient, passed=sufficient or rule.unclear == "pass")
     if sufficient:
         return replace(outcome, reason=about if loss <= rule.margin else f"{about}, not beyond chance")
@@ -217,21 +222,20 @@ def _data(rules: DataRules, evidence: Evidence) -> Iterator[Outcome]:
         grave = {"error"} if rules.audit == "no_errors" else {"error", "warning"}
         codes = sorted({f"{each.code} ({each.severity})" for each in found if each.severity in grave})
         words = "no error" if rules.audit == "no_errors" else "no error and no warning"
-        outcome = Outcome(rule=f"the audit has {words}", source="audit")
+        outcome = Outcome(rule=f"the audit has {words}", source="audit", measure="audit", bound=words)
         yield replace(outcome, passed=not (missing or codes), reason=missing or ", ".join(codes) or "none was found")
     if rules.agreement is not None:
-        yield _least(f"agreement α ≥ {rules.agreement:g}", "alpha_nominal", rules.agreement, found, missing)
+        yield _least("agreement α", "alpha_nominal", rules.agreement, found, missing)
     if rules.leakage is not None:
         yield _no_leak(found, missing)
     if rules.safety_share is not None:
-        yield _least(
-            f"share of safety pairs ≥ {rules.safety_share:g}", "safety_pairs", rules.safety_share, found, missing
-        )
+        yield _least("share of safety pairs", "safety_pairs", rules.safety_share, found, missing)
 
 
-def _least(rule: str, code: str, least: float, found: Sequence[Found], missing: str | None) -> Outcome:
+def _least(measure: str, code: str, least: float, found: Sequence[Found], missing: str | None) -> Outcome:
     """A figure of the audit that must not lie below a bound; of several with one code the lowest."""
-    outcome = Outcome(rule=rule, source="audit")
+    asked = f"≥ {least:g}"
+    outcome = Outcome(rule=f"{measure} {asked}", source="audit", measure=measure, bound=asked)
     figures = [each for each in found if each.code == code and each.value is not None]
     if missing or not figures:
         return replace(outcome, reason=missing or f"evidence is missing: the audit has no figure for {code}")
@@ -255,7 +259,8 @@ def _least(rule: str, code: str, least: float, found: Sequence[Found], missing: 
 
 def _no_leak(found: Sequence[Found], missing: str | None) -> Outcome:
     """No held-out row in the training rows: exact leaks by count, near ones where the audit calls them an error."""
-    outcome = Outcome(rule="no held-out row among the training rows", source="audit")
+    rule = "no held-out row among the training rows"
+    outcome = Outcome(rule=rule, source="audit", measure="leakage", bound=rule)
     exact = [each for each in found if each.code in LEAKS and each.value is not None]
     if missing or not exact:
         unknown = "evidence is missing: the audit was given no held-out rows (fairlead audit --eval)"
@@ -283,13 +288,3 @@ def _find(evidence: Evidence, role: Role, name: str, part: Mapping[str, str]) ->
 
 def _with_figures(outcome: Outcome, found: Measurement) -> Outcome:
     return replace(outcome, value=found.value, low=found.low, high=found.high, n=found.n)
-
-
-def _shows(interval: Interval, level: float, alpha: float) -> float:
-    """The smallest difference that a one-sided test at `alpha` finds with power 0.8, by the width of an interval.
-
-    The normal approximation: half the interval is z standard errors, and (z_α + z_β) of them show.
-    """
-    normal = NormalDist()
-    error = interval.width / (2 * normal.inv_cdf(0.5 + level / 2))
-    return float((normal.inv_cdf(1 - alpha) + normal.inv_cdf(POWER)) * error)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from statistics import fmean
+from typing import Any
 
 from fairlead.data.audit.phrases import Phrase
 from fairlead.data.languages import language
@@ -12,10 +14,14 @@ from fairlead.data.replies import apologises, has_list, has_markdown, refuses, r
 from fairlead.data.split import prompt_key, segment_of
 from fairlead.data.texts import text_of, words
 from fairlead.evaluation.estimates import Observed
-from fairlead.evaluation.table import REQUIRED
+from fairlead.evaluation.table import CHECK, REQUIRED
 from fairlead.evaluation.validity import form_of, is_valid
 
 TextMeasure = Callable[[str], float | None]
+Check = Callable[[Candidates, str], bool | None]
+"""A check of the user's own: given a row and the text of one of its answers, whether that passes; None where the check
+does not apply to the row."""
+SEGMENT = "segment"
 
 
 def repeated(text: str) -> float | None:
@@ -34,29 +40,44 @@ TEXT_MEASURES: Mapping[str, TextMeasure] = {
 }
 
 
-def measure_answers(rows: Sequence[Candidates], required: Sequence[Phrase] = ()) -> list[Observed]:
+def measure_answers(
+    rows: Sequence[Candidates],
+    required: Sequence[Phrase] = (),
+    *,
+    checks: Mapping[str, Check] | None = None,
+    slices: Sequence[str] = (SEGMENT,),
+) -> list[Observed]:
     """What each row's answers give to the measures of generation, in the mean over its answers.
 
     A row gives nothing to a measure that does not apply to it: a required phrase whose condition it does not meet,
     over-refusal unless it is marked benign, validity unless it asks for a form, language where that is not known.
-    Slices are the row's `meta.segment`, and for refusals what `meta.benign` says. Raises DataError as `form_of` does.
+    checks: give the measures check/NAME, shares of answers that pass. slices: fields of `meta` by whose values the
+    answers are also measured apart; refusals are by `meta.benign` too. Raises DataError as `form_of` does.
     """
-    return [found for row in rows for found in _row(row, required)]
+    return [found for row in rows for found in _row(row, required, checks or {}, slices)]
 
 
-def _row(row: Candidates, required: Sequence[Phrase]) -> Iterator[Observed]:
-    segment, benign = segment_of(row), row.meta.get("benign")
-    parts = {} if segment is None else {"segment": segment}
+def _row(
+    row: Candidates, required: Sequence[Phrase], checks: Mapping[str, Check], slices: Sequence[str]
+) -> Iterator[Observed]:
+    benign = row.meta.get("benign")
+    named = {name: segment_of(row) if name == SEGMENT else row.meta.get(name) for name in slices}
+    parts = {name: _part(value) for name, value in named.items() if value is not None}
     marked = parts | ({"benign": str(benign).lower()} if isinstance(benign, bool) else {})
     group = prompt_key(row)
-    for name, values in _values(row, required).items():
+    for name, values in _values(row, required, checks).items():
         known = [float(value) for value in values if value is not None]
         if known:
-            slices = marked if name == "refusal_rate" else parts
-            yield Observed(measure=name, id=row.id, value=fmean(known), group=group, slices=slices)
+            of = marked if name == "refusal_rate" else parts
+            yield Observed(measure=name, id=row.id, value=fmean(known), group=group, slices=of)
 
 
-def _values(row: Candidates, required: Sequence[Phrase]) -> dict[str, list[float | None]]:
+def _part(value: Any) -> str:
+    """A value of `meta` as the name of a slice: text as it is, anything else as JSON writes it."""
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, sort_keys=True)
+
+
+def _values(row: Candidates, required: Sequence[Phrase], checks: Mapping[str, Check]) -> dict[str, list[float | None]]:
     """The values of each answer by measure."""
     texts = [text_of(candidate.messages) for candidate in row.candidates]
     found = {name: [measure(text) for text in texts] for name, measure in TEXT_MEASURES.items()}
@@ -70,6 +91,8 @@ def _values(row: Candidates, required: Sequence[Phrase]) -> dict[str, list[float
         found["language_match"] = [_same(asked, language(text)) for text in texts]
     if (schema := form_of(row)) is not None:
         found["json_validity"] = [is_valid(_last(candidate), schema) for candidate in row.candidates]
+    for name, check in checks.items():
+        found[f"{CHECK}{name}"] = [check(row, text) for text in texts]
     return found
 
 

@@ -13,15 +13,17 @@ from fairlead.config.faults import nearest, translate
 from fairlead.config.reading import Sort, read_yaml
 from fairlead.config.schema import Files, FolderOrHub, InFolder, Section
 from fairlead.errors import ConfigError, Fault
-from fairlead.evaluation.table import KINDS, REQUIRED, SECTIONS
+from fairlead.evaluation.table import CHECK, KINDS, LM_EVAL, REQUIRED, SECTIONS
 
 SUITE = Sort(
     name="suite.yaml",
     starter="a starter",
     command="fairlead eval --starter suite.yaml",
     holds="sections such as held_out: and generation:",
-    needs="one of the sections held_out, generation, factual, kl, probes",
+    needs="one of the sections held_out, generation, factual, kl, probes, lm_eval",
 )
+BEGINNINGS = (REQUIRED, CHECK, LM_EVAL)
+"""What the names of measures begin with that a suite, or its user, brings along."""
 
 
 class HeldOut(Section):
@@ -39,6 +41,9 @@ class Generation(Section):
 
     prompts: Files = Field(min_length=1, description="Files of rows whose prompts are answered; one path or a list.")
     required: InFolder | None = Field(default=None, description="YAML file of phrases that answers must carry.")
+    slices: list[Annotated[str, Field(min_length=1)]] = Field(
+        default=["segment"], description="Fields of meta by whose values answers are also measured apart."
+    )
     max_new_tokens: int = Field(default=256, ge=1, description="Longest answer, in tokens.")
     temperature: float = Field(default=0.0, ge=0, description="0 takes the likeliest token each time.")
     top_p: float = Field(default=1.0, gt=0, le=1, description="Sample among the likeliest tokens of this mass.")
@@ -61,6 +66,16 @@ class KL(Section):
     max_new_tokens: int = Field(default=256, ge=1, description="Longest answer, in tokens.")
     n: int = Field(default=1, ge=1, description="Answers per prompt.")
     seed: int = Field(default=0, ge=0, description="Seed of the sampling.")
+
+
+class LmEval(Section):
+    """Tasks of lm-eval, by the extra lm-eval."""
+
+    tasks: list[Annotated[str, Field(min_length=1)]] = Field(min_length=1, description="Names of tasks or groups.")
+    include: InFolder | None = Field(default=None, description="Folder with YAML files of tasks of one's own.")
+    num_fewshot: int | None = Field(default=None, ge=0, description="Examples before each question; null: the task's.")
+    limit: int | None = Field(default=None, ge=1, description="First questions of each task; null: all.")
+    apply_chat_template: bool = Field(default=False, description="Put questions into the model's chat template.")
 
 
 BUILTIN = "builtin"
@@ -113,24 +128,28 @@ class Suite(Section):
     probes: Annotated[Probes, BeforeValidator(_as_set, json_schema_input_type=str | Probes)] | None = Field(
         default=None, description="Red-team probes: builtin, a YAML file of probes, or a section."
     )
+    lm_eval: LmEval | None = Field(default=None, description="Tasks of lm-eval.")
     baseline: PromptingBaseline | None = Field(
         default=None, description="Prompting the untuned model, measured as one model more."
     )
     measures: list[str] | None = Field(default=None, description="Names of the measures to keep; null: all.")
 
     def keeps(self, name: str) -> bool:
-        """Whether a measure is wanted; `required_phrase/` stands for all phrases."""
+        """Whether a measure is wanted; `required_phrase/`, `check/`, `lm_eval/` stand for all of theirs."""
         return self.measures is None or any(
-            name == each or (each == REQUIRED and name.startswith(each)) for each in self.measures
+            name == each or (each in BEGINNINGS and name.startswith(each)) for each in self.measures
         )
 
     def wants(self, section: str) -> bool:
         """Whether the section is there and gives a measure that is wanted."""
         wanted = SECTIONS[section] if self.measures is None else self.measures
-        given = any(
-            name in SECTIONS[section] or (section == "generation" and name.startswith(REQUIRED)) for name in wanted
-        )
+        given = any(_key(name) in SECTIONS[section] for name in wanted)
         return given and getattr(self, section) is not None
+
+
+def _key(name: str) -> str:
+    """The name by which a measure stands in `SECTIONS`."""
+    return next((each for each in BEGINNINGS if name.startswith(each)), name)
 
 
 def read_suite(path: str | Path) -> Suite:
@@ -158,12 +177,13 @@ def _measure_faults(given: Mapping[str, Any]) -> Iterator[Fault]:
         field = f"measures.{place}"
         if not isinstance(name, str):
             continue
-        if name not in KINDS and not name.startswith(REQUIRED):
-            close = nearest(name, [*KINDS, REQUIRED])
-            remedy = f"Did you mean {close}?" if close else f"Known: {', '.join([*KINDS, REQUIRED + 'NAME'])}."
+        key = _key(name)
+        if key not in KINDS and key not in BEGINNINGS:
+            close = nearest(name, [*KINDS, *BEGINNINGS])
+            known = [*KINDS, f"{REQUIRED}NAME", f"{CHECK}NAME", f"{LM_EVAL}TASK/METRIC"]
+            remedy = f"Did you mean {close}?" if close else f"Known: {', '.join(known)}."
             yield Fault(field=field, problem=f"{name!r} is no measure.", remedy=remedy)
             continue
-        key = REQUIRED if name.startswith(REQUIRED) else name
         (section,) = [each for each, names in SECTIONS.items() if key in names]
         content = given.get(section)
         if content is None:

@@ -10,6 +10,15 @@ from fairlead.evaluation.results import Direction
 Statistic = Literal["mean", "median"]
 
 REQUIRED = "required_phrase/"
+CHECK = "check/"
+"""Before the name of a check of the user's own."""
+LM_EVAL = "lm_eval/"
+"""Before the names of a task of lm-eval and of its metric."""
+LM_EVAL_SHARES = frozenset(
+    {"acc", "acc_norm", "acc_norm_bytes", "acc_mutual_info", "exact_match", "em", "f1", "pass@1"}
+)
+LM_EVAL_LOSSES = frozenset({"perplexity", "word_perplexity", "byte_perplexity", "bits_per_byte", "brier_score", "ter"})
+"""Metrics of lm-eval of which less is better."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,7 +102,17 @@ KINDS = {
 
 
 def kind_of(name: str) -> Kind:
-    """What the measure `name` is; of required phrases each has a measure of its own."""
+    """What the measure `name` is; each required phrase, and each check of the user's own, has a measure of its own."""
+    if name.startswith(CHECK):
+        return Kind(unit="share", direction="up", meaning=f"answers that pass the check {name.removeprefix(CHECK)!r}")
+    if name.startswith(LM_EVAL):
+        task, _, metric = name.removeprefix(LM_EVAL).rpartition("/")
+        plain = metric.partition(",")[0]
+        return Kind(
+            unit="share" if plain in LM_EVAL_SHARES else "",
+            direction="up" if plain in LM_EVAL_SHARES else "down" if plain in LM_EVAL_LOSSES else "none",
+            meaning=f"{metric} of the task {task}, as lm-eval computes it",
+        )
     if name.startswith(REQUIRED):
         phrase = name.removeprefix(REQUIRED)
         return Kind(unit="share", direction="up", meaning=f"answers that need the phrase {phrase!r} and carry it")
@@ -114,9 +133,11 @@ SECTIONS = {
         "repetition",
         "language_match",
         "json_validity",
+        CHECK,
     ),
     "factual": ("factual_accuracy",),
     "probes": ("probe/attack_success", "probe/over_refusal"),
     "kl": ("kl/k1", "kl/k3", "kl/per_token"),
+    "lm_eval": (LM_EVAL,),
 }
 """The measures that each section of a suite gives."""

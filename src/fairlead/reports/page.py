@@ -115,7 +115,10 @@ class Cell:
 
 @dataclass(frozen=True, kw_only=True)
 class Table:
-    """Rows of text. `folded` hides it behind its title until it is asked for; printed, it is open."""
+    """Rows of text. `folded` hides it behind its title until it is asked for; printed, it is open.
+
+    `cards`: on a narrow screen each row becomes a card under its first cell. Its cells are to be `Cell`s.
+    """
 
     kind: ClassVar[str] = "table"
     columns: Sequence[Column]
@@ -123,6 +126,7 @@ class Table:
     title: str = ""
     caption: str = ""
     folded: bool = False
+    cards: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -130,7 +134,8 @@ class Measurement:
     """One row of a comparison: an estimate for each column (None: not measured), beside what was published.
 
     `unit` "share" is shown in percent, any other after the number. `direction` says what is better. `scale` is the
-    range of the drawn strips; by default 0 to 1 for shares, else the range of the row.
+    range of the drawn strips; by default 0 to 1 for shares, else the range of the row. `verdict` stands at the end of
+    the row, with a note under it.
     """
 
     name: str
@@ -141,6 +146,7 @@ class Measurement:
     published: str = ""
     scale: tuple[float, float] | None = None
     verdict: str = ""
+    verdict_note: str = ""
     tone: Tone = ""
 
 
@@ -152,6 +158,7 @@ class Comparison:
     columns: Sequence[str]
     rows: Sequence[Measurement]
     caption: str = ""
+    verdict_title: str = "as published?"
 
     def table(self) -> Table:
         """The comparison as the table that is drawn."""
@@ -160,33 +167,46 @@ class Comparison:
         columns = [Column(title="figure")]
         columns += [Column(title="published", numeric=True)] * published
         columns += [Column(title=name, numeric=True, color=index) for index, name in enumerate(self.columns)]
-        columns += [Column(title="as published?")] * verdict
+        columns += [Column(title=self.verdict_title)] * verdict
         rows: list[list[str | Cell]] = []
         for row in self.rows:
             note = " · ".join(part for part in (row.meaning, row.direction) if part)
             cells: list[str | Cell] = [Cell(text=row.name, tone="strong", note=note)]
             cells += [Cell(text=row.published or "–", tone="muted")] * published
             cells += [_measured(row, index) for index in range(len(self.columns))]
-            cells += [Cell(text=row.verdict, tone=row.tone)] * verdict
+            cells += [Cell(text=row.verdict, tone=row.tone, note=row.verdict_note)] * verdict
             rows.append(cells)
         return Table(columns=columns, rows=rows, caption=self.caption)
 
 
 @dataclass(frozen=True, kw_only=True)
+class Piece:
+    """A part of a text: as in the other text, only in this one which is the newer (`ins`), or the older (`del`)."""
+
+    text: str
+    mark: Literal["", "ins", "del"] = ""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Reply:
-    """What one model answered, under its name and colour; without a colour it is what the others are compared with."""
+    """What one model answered, under its name and colour; without a colour it is what the others are compared with.
+
+    `pieces`: the same text in parts, with what differs from another reply marked.
+    """
 
     label: str
     text: str
     color: int | None = None
+    pieces: Sequence[Piece] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
 class Exchange:
-    """One prompt and its replies, in the order to be read."""
+    """One prompt and its replies, in the order to be read; `label` stands above it."""
 
     prompt: str
     replies: Sequence[Reply]
+    label: str = "Prompt"
 
 
 @dataclass(frozen=True, kw_only=True)

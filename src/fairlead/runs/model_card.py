@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from fairlead.runs.statement import dependencies_of
+from fairlead.runs.statement import dependencies_of, readable
 
 HYPER = ("loss", "adapter", "train")
 """Sections of a training configuration that the card lists."""
@@ -48,7 +48,7 @@ def _made_of(statement: Mapping[str, Any]) -> list[tuple[str, str, str]]:
             notes = each.get("annotations", {})
             data_set = f", data set {notes['name']}, set hash {notes['set']}" if "set" in notes else ""
             more = f" ({notes['rows']} rows{data_set})" if name == "data" else ""
-            where = f"fairlead {notes['packages'].get('fairlead', '?')}" if name == "code" else each["uri"]
+            where = f"fairlead {notes['packages'].get('fairlead', '?')}" if name == "code" else readable(each["uri"])
             digests = ", ".join(f"`{value}`" for value in each["digest"].values())
             rows.append((name.replace("_", " "), f"{where}{more}", digests or "not known"))
     return rows

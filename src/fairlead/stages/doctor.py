@@ -27,6 +27,7 @@ PURPOSES: Mapping[str, str] = MappingProxyType(
         "quant": "frozen weights in 4 bits under an adapter (QLoRA)",
         "vllm": "fast sampling at scale on a GPU",
         "hub": "data sets from the hub",
+        "lm-eval": "tasks of lm-eval as measures of an evaluation",
         "postgres": "several annotators on one PostgreSQL store",
         "dev": "the tests and the style checks",
     }
@@ -139,7 +140,7 @@ def _requirements() -> tuple[dict[str, str], dict[str, list[str]]]:
         requirement, _, marker = line.partition(";")
         match = re.match(r"([\w.-]+)(?:\[[\w,]+\])?\s*(?:[>=]=\s*([\w.]+))?", requirement.strip())
         assert match is not None, line
-        extra = re.search(r"extra\s*==\s*['\"](\w+)['\"]", marker)
+        extra = re.search(r"extra\s*==\s*['\"]([\w-]+)['\"]", marker)
         if extra:
             optional.setdefault(extra[1], []).append(match[1])
         else:

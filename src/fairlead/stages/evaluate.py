@@ -2,50 +2,69 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
-from fairlead.engine.rendering import Renderer
-from fairlead.engine.sampling import Sampling
-from fairlead.engine.scoring import Scorer, make_scorer
-from fairlead.errors import ModelError
-from fairlead.evaluation import factual
-from fairlead.evaluation.comparison import AgainstBaseline, compare
-from fairlead.evaluation.divergence import Policy, measure_divergence, sampled_replies
-from fairlead.evaluation.estimates import Observed, as_items, estimate
-from fairlead.evaluation.likelihood import LogProbs, log_probs, measure_ranking, rendered
-from fairlead.evaluation.metrics import measure_answers
-from fairlead.evaluation.probes import answers_of, draw, observe_probes, probe_prompts
+from fairlead.config.endpoint import read_endpoint
+from fairlead.errors import ConfigError, Fault, RunError
+from fairlead.evaluation.comparison import AgainstBaseline
+from fairlead.evaluation.estimates import as_items, estimate
+from fairlead.evaluation.garak import ATTACK_SUCCESS, GarakReport, measure_garak, notes_on, read_garak
+from fairlead.evaluation.judging.endpoint import key_from_environment
+from fairlead.evaluation.lm_eval_tasks import find_tasks
+from fairlead.evaluation.metrics import Check
 from fairlead.evaluation.results import Evaluated, write_measures
-from fairlead.models.language_model import LanguageModel
-from fairlead.models.loading import load, resolve_dtype
-from fairlead.models.quantization import narrow
-from fairlead.models.reward_model import is_reward_model
+from fairlead.identity import digest_file
 from fairlead.models.sources import locate
 from fairlead.progress import SILENT, Progress
+from fairlead.reports.evaluation_report import evaluation_report
 from fairlead.runs.artifact import find_artifact
 from fairlead.runs.atomic import write_bytes, write_json
 from fairlead.runs.directory import REPORT, Input, RunDirectory
-from fairlead.stages.evaluation_answers import answer
-from fairlead.stages.evaluation_material import Leak, Material, find_leaks, read_material, refuse, trained_on
-from fairlead.stages.evaluation_page import evaluation_page
-from fairlead.stages.evaluation_prompting import PROMPTING, ask, prompting_of, shares, with_own_prompts
+from fairlead.stages.compare import against_baseline, different_bases, write_comparison
+from fairlead.stages.evaluation_local import LocalModels
+from fairlead.stages.evaluation_material import NOTHING, Leak, Material, find_leaks, read_material, refuse, trained_on
+from fairlead.stages.evaluation_prompting import PROMPTING, shares
+from fairlead.stages.evaluation_resuming import Measured, begin_or_go_on, kept, telling_how_to_go_on
+from fairlead.stages.evaluation_sections import Found
+from fairlead.stages.evaluation_server import CACHE, ServedModels, check_servable
 from fairlead.stages.evaluation_subjects import Subject, subjects_of, with_prompting
 from fairlead.stages.interrupting import status_kept
 
-COMPARISON = "comparison.json"
+FEW_REASONS = 3
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scan:
+    """A report of garak, and the file that it was read from."""
+
+    report: GarakReport
+    input: Input
+
+
+class Measuring(Protocol):
+    """How models are measured: on this machine, or behind a server."""
+
+    def measure(self, subject: Subject, run: RunDirectory) -> Found:
+        """What one model gives; its answers are written to its run."""
+        ...
 
 
 @dataclass(frozen=True, kw_only=True)
 class Evaluation:
-    """What `evaluate` found: models in the order given, the baseline last; leaks that were allowed; notes on all."""
+    """What `evaluate` found: models in the order given, the baseline last; leaks that were allowed; notes on all.
+
+    shares: of each gain over the untuned model, what prompting reaches, as in prompting.json.
+    """
 
     models: tuple[Evaluated, ...]
     comparisons: tuple[AgainstBaseline, ...]
     leaks: tuple[Leak, ...]
     notes: tuple[str, ...]
+    shares: tuple[Mapping[str, Any], ...] = ()
 
     @property
     def run(self) -> Path:
@@ -53,23 +72,17 @@ class Evaluation:
         return self.models[0].run
 
 
-@dataclass(kw_only=True)
-class _Found:
-    """What one model gave."""
-
-    observed: list[Observed] = field(default_factory=list)
-    left_out: dict[str, Mapping[str, str]] = field(default_factory=dict)
-    reused: dict[str, str] = field(default_factory=dict)
-    notes: list[str] = field(default_factory=list)
-
-
 def evaluate(
     models: str | Sequence[str],
-    suite: str | Path,
+    suite: str | Path | None,
     *,
     out: str | Path,
     baseline: str | None = None,
     adapter: str | None = None,
+    endpoint: str | None = None,
+    api_key_env: str | None = None,
+    garak: str | Path | None = None,
+    checks: Mapping[str, Check] | None = None,
     allow_leakage: bool = False,
     precision: str = "auto",
     batch_size: int = 32,
@@ -79,69 +92,107 @@ def evaluate(
     """Measure models by a suite (docs/evaluation.md) and, where there are several, compare them on the same items.
 
     A model is anything that `fairlead.models.loading.load` takes: a run directory, a transformers or PEFT folder
-    whichever trainer made it. The first one's run is the new folder `out`; those of the others lie in compared/ in it.
+    whichever trainer made it. The first one's run is the folder `out`; those of the others lie in compared/ in it.
     They are compared with the `baseline`, without one with the first. adapter: is put on the one model.
-    allow_leakage: rows that a model's run was trained on are measured too, and named in the run. seed: of the
-    bootstrap; that of sampling is the suite's.
+    endpoint: a server of chat completions, by its address or a YAML file that says more; models are then the names
+    that it knows, and what needs log-probabilities is left out and counted. api_key_env: the environment variable of
+    its key. garak: a report of garak about the one model, whose shares are taken in; then `suite` may be None, and
+    nothing is loaded. checks: yes-or-no checks of the user's own, by name, that look at each answer to the suite's
+    prompts and give the measures check/NAME; the run knows them by their names alone. allow_leakage: rows that a
+    model's run was trained on are measured too, and named in the run. seed: of the bootstrap; that of sampling is the
+    suite's.
 
-    Raises ConfigError for a suite at fault, DataError for rows that cannot be read, rendered or answered and for those
-    that were trained on, ModelError and MachineError as `load` does, RunError where `out` is taken.
+    A call that was broken off goes on with the same `out`: models that were measured, and answers, are kept. One that
+    is complete there is given back as it is. Raises ConfigError for a suite at fault, DataError for rows that cannot
+    be read, rendered or answered and for those that were trained on, ModelError and MachineError as `load` does and
+    as a server's faults are, RunError where `out` holds something else.
     """
     named = [models] if isinstance(models, str) else list(models)
     subjects = subjects_of(named, baseline, adapter, Path(out))
-    for subject in subjects:  # before a run is made that would then be left behind
-        locate(subject.model, adapter=subject.adapter)
-    material = read_material(suite)
-    leaks, notes = _check_leaks(subjects, material, allow_leakage)
-    if material.suite.baseline is not None:
-        subjects = with_prompting(subjects, baseline, notes)
+    scan = _read_scan(garak, named)
+    if suite is None and scan is None:
+        remedy = "Name a suite (docs/evaluation.md), or a report of garak."
+        raise ConfigError([Fault(field="suite", problem="is missing.", remedy=remedy)], source="eval")
+    if endpoint is None:
+        for subject in subjects:  # before a run is made that would then be left behind
+            locate(subject.model, adapter=subject.adapter)
+    material = NOTHING if suite is None else read_material(suite, checks or {})
+    measuring: Measuring
+    leaks: list[Leak] = []
+    notes: list[str] = []
+    if suite is None:
+        measuring = _Unmeasured()
+    elif endpoint is None:
+        section = material.suite.lm_eval
+        tasks = find_tasks(section) if section is not None and material.suite.wants("lm_eval") else None
+        measuring = LocalModels(material, tasks, precision, batch_size, Path(out).absolute().parent, progress)
+        leaks, notes = _check_leaks(subjects, material, allow_leakage)
+        if material.suite.baseline is not None:
+            subjects = with_prompting(subjects, baseline, notes)
+    else:
+        measuring = _served(endpoint, api_key_env, subjects, material, progress)
+        notes = _notes_on_server(endpoint, material)
+    notes += material.notes
     for note in [*notes, *map(str, leaks)]:
         progress.say(f"note: {note}")
-    job = _Job(material, precision, batch_size, seed, allow_leakage, leaks, progress, Path(out).absolute().parent)
-    first = job.create(subjects[0])
-    evaluated: list[Evaluated] = []
-    observed: dict[str, list[Observed]] = {}
-    bases: dict[str, str] = {}
-    with first.held(), status_kept(first):
-        for subject in subjects:
-            run = first if subject is subjects[0] else job.create(subject)
-            model, found, base = job.measure(subject, run)
-            evaluated.append(model)
-            observed[subject.name], bases[subject.name] = found, base
-            if run is not first:
-                run.seal()
-        against = subjects[-1] if baseline is not None else subjects[0]
-        comparisons = tuple(
-            AgainstBaseline(
-                model=each.name,
-                baseline=against.name,
-                compared=tuple(compare(as_items(observed[against.name]), as_items(observed[each.name]), seed=seed)),
-            )
-            for each in subjects
-            if each is not against
-        )
-        other = [each.name for each in subjects if bases[each.name] != bases[against.name]]
-        if other:
-            notes.append(
-                f"{', '.join(other)} and {against.name} stand on different base weights: they differ in more "
-                "than their training."
-            )
-            progress.say(f"note: {notes[-1]}")
-        prompted = [each.name for each in subjects if each.prompted]
-        if prompted:
-            tuned = [each.name for each in subjects if not each.prompted and each is not against]
-            found_shares, told = shares(observed, tuned=tuned, prompted=prompted[0], untuned=against.name, seed=seed)
-            write_json(first.path / PROMPTING, {"untuned": against.name, "shares": found_shares})
-            notes += told
-            for note in told:
-                progress.say(f"note: {note}")
-        result = Evaluation(models=tuple(evaluated), comparisons=comparisons, leaks=tuple(leaks), notes=tuple(notes))
-        if comparisons:
-            write_json(first.path / COMPARISON, _comparison(result))
-        page = evaluation_page(first, evaluated, comparisons, observed, result.notes, leaks)
-        write_bytes(first.path / REPORT, page.encode())
-    first.seal()
+    settings = {
+        "endpoint": endpoint,
+        "checks": sorted(checks or ()),
+        "precision": precision,
+        "batch_size": batch_size,
+        "allow_leakage": allow_leakage,
+    }
+    job = _Job(material, measuring, scan, settings, seed, leaks, progress)
+    first = job.open(subjects[0])
+    if first.is_complete():
+        progress.say(f"{first.path} holds this evaluation, complete: nothing is measured anew.")
+        return job.result(subjects, [job.found_again(each) for each in subjects], baseline, notes)
+    with first.held(), status_kept(first), telling_how_to_go_on(first, progress):
+        measured = [job.measured(each, first) for each in subjects]
+        result = job.result(subjects, measured, baseline, notes)
+        job.finish(first, result)
     return result
+
+
+class _Unmeasured:
+    """Of a model that nothing is asked of, nothing is found."""
+
+    def measure(self, subject: Subject, run: RunDirectory) -> Found:
+        return Found(model={"name": subject.model}, base=None)
+
+
+def _read_scan(garak: str | Path | None, models: Sequence[str]) -> Scan | None:
+    """The report of garak. Raises ConfigError where several models could be meant, and what `read_garak` does."""
+    if garak is None:
+        return None
+    if len(models) != 1:
+        problem = f"is about one model, and {len(models)} are given."
+        raise ConfigError([Fault(field="garak", problem=problem, remedy="Give that model alone.")], source="eval")
+    return Scan(report=read_garak(garak), input=Input(path=str(garak), sha256=digest_file(garak)))
+
+
+def _served(
+    endpoint: str, api_key_env: str | None, subjects: Sequence[Subject], material: Material, progress: Progress
+) -> ServedModels:
+    """The models of a server. Raises ConfigError for what cannot be asked of one, and for a key that is not set."""
+    if subjects[0].adapter is not None:
+        remedy = "Name the adapter as the server knows it, in the place of the model."
+        fault = Fault(field="adapter", problem="is put on models of this machine only.", remedy=remedy)
+        raise ConfigError([fault], source="eval")
+    settings = read_endpoint(endpoint, model=subjects[0].model, api_key_env=api_key_env)
+    check_servable(material)
+    key = key_from_environment(settings, name=settings.model, kind="model")
+    return ServedModels(material=material, settings=settings, key=key, progress=progress)
+
+
+def _notes_on_server(endpoint: str, material: Material) -> list[str]:
+    """What cannot be known of models behind a server."""
+    notes = [
+        f"what models of {endpoint} were trained on is not known here: rows of the suite were not looked for in it."
+    ]
+    if material.suite.baseline is not None:
+        notes.append("prompting is not measured: passages are counted by the tokenizer of a model on this machine.")
+    return notes
 
 
 def _check_leaks(subjects: Sequence[Subject], material: Material, allowed: bool) -> tuple[list[Leak], list[str]]:
@@ -157,214 +208,140 @@ def _check_leaks(subjects: Sequence[Subject], material: Material, allowed: bool)
     return leaks, list(dict.fromkeys(notes))
 
 
-@dataclass
+@dataclass(frozen=True)
 class _Job:
-    """How models are measured; references stay loaded, since every model needs them."""
+    """What is measured and how, and the runs that hold it."""
 
     material: Material
-    precision: str
-    batch_size: int
+    measuring: Measuring
+    scan: Scan | None
+    settings: Mapping[str, Any]
     seed: int
-    allow_leakage: bool
     leaks: Sequence[Leak]
     progress: Progress
-    near: Path
-    references: dict[str, LanguageModel] = field(default_factory=dict)
 
-    def create(self, subject: Subject) -> RunDirectory:
-        """The new run of a model."""
-        suite = self.material.suite
-        return RunDirectory.create(
+    def open(self, subject: Subject) -> RunDirectory:
+        """The run of a model, new or gone on with."""
+        local = self.settings["endpoint"] is None
+        scanned = [self.scan.input] if self.scan is not None and subject.first else []
+        return begin_or_go_on(
             subject.folder,
-            stage="eval",
             config={
                 "model": subject.model,
                 "adapter": subject.adapter,
                 "prompted": subject.prompted,
-                "suite": suite.model_dump(mode="json"),
-                "precision": self.precision,
-                "batch_size": self.batch_size,
-                "allow_leakage": self.allow_leakage,
+                "suite": self.material.suite.model_dump(mode="json"),
+                **self.settings,
             },
-            inputs=[*_artifact_of(subject), *self.material.inputs],
+            inputs=[*(_artifact_of(subject) if local else ()), *self.material.inputs, *scanned],
             seed=self.seed,
-            extra={"leaks": [asdict(leak) for leak in self.leaks if leak.model == subject.name]},
+            extra={
+                "name": subject.name,
+                "leaks": [asdict(leak) for leak in self.leaks if leak.model == subject.name],
+            },
         )
 
-    def measure(self, subject: Subject, run: RunDirectory) -> tuple[Evaluated, list[Observed], str]:
-        """All figures of one model, written to its run; its items; and the digest of its base weights."""
-        lm = self._load(subject.model, subject.adapter)
-        for note in lm.notes:
-            self.progress.say(note)
-        found = _Found()
-        answered = (self._generation, self._factual, self._probes)
-        for section in answered if subject.prompted else (self._ranking, *answered, self._kl):
-            section(lm, subject, run, found)
+    def measured(self, subject: Subject, first: RunDirectory) -> Measured:
+        """The figures of a model, from its run where that has them; runs of all but the first are sealed."""
+        run = first if subject.first else self.open(subject)
+        found = kept(run, subject)
+        if found is None:
+            found = self._measure(subject, run)
+        else:
+            self.progress.say(f"{subject.name} was measured before: its figures are those in {run.path}")
+        if run is not first and not run.is_complete():
+            _seal(run)
+        return found
+
+    def found_again(self, subject: Subject) -> Measured:
+        """The figures of a model of a complete evaluation. Raises RunError where they are gone."""
+        found = kept(RunDirectory.open(subject.folder), subject)
+        if found is None:
+            raise RunError(f"{subject.folder}: holds no figures. The run was damaged: remove it and evaluate anew.")
+        return found
+
+    def _measure(self, subject: Subject, run: RunDirectory) -> Measured:
+        """All figures of one model, written to its run."""
+        found = self.measuring.measure(subject, run)
+        if self.scan is not None and subject.first:
+            found.measured += measure_garak(self.scan.report)
+            found.notes += notes_on(self.scan.report)
         keeps = self.material.suite.keeps
         observed = [each for each in found.observed if keeps(each.measure)]
-        measures = tuple(estimate(observed, seed=self.seed))
-        for section_name, rows in found.left_out.items():
-            found.notes.append(
-                f"{len(rows):,} rows of {section_name} cannot be put to {subject.name}, and are left out."
-            )
+        measured = [each for each in found.measured if keeps(each.name) or each.name == ATTACK_SUCCESS]
+        measures = (*estimate(observed, seed=self.seed), *measured)
+        items = (*as_items(observed), *(each for each in found.items if keeps(each.measure)))
+        found.notes += [_left_out(section, subject.name, rows) for section, rows in found.left_out.items()]
         for note in found.notes:
             self.progress.say(f"note: {note}")
         write_measures(
             run,
             measures,
-            model=f"{subject.model} + prompting" if subject.prompted else subject.model,
+            model=_called(subject, self.settings["endpoint"]),
             adapter=subject.adapter,
-            suite={"path": self.material.path, "sha256": self.material.sha256},
-            items=as_items(observed),
+            suite=self.material.identity,
+            items=items,
         )
         if found.left_out:
             write_json(run.path / "left_out.json", found.left_out)
-        named = {"weights": lm.source, "sha256": lm.weights_digest, "adapter_sha256": lm.adapter_digest}
-        run.update_extra(model=named, answers_of=found.reused, notes=found.notes)
+        run.update_extra(answers_of=found.reused, notes=found.notes, model=found.model)
         evaluated = Evaluated(name=subject.name, run=run.path, measures=measures, notes=tuple(found.notes))
-        return evaluated, observed, lm.weights_digest
+        return Measured(evaluated=evaluated, items=items, base=found.base)
 
-    def _load(self, model: str, adapter: str | None = None) -> LanguageModel:
-        dtype = resolve_dtype(self.precision)
-        lm = load(model, dtype=dtype, adapter=adapter)
-        if is_reward_model(lm.model):
-            raise ModelError(
-                f"{model} is a reward model: it gives completions a number and cannot write any. Give a language "
-                f"model; rewards of completions are what `fairlead.score` is for."
-            )
-        narrow(lm.model, dtype)
-        return lm
-
-    def _reference(self, path: str, policy: LanguageModel) -> LanguageModel:
-        """The reference, loaded once. Raises ModelError where its vocabulary is not the policy's."""
-        if path not in self.references:
-            self.references[path] = self._load(path)
-        reference = self.references[path]
-        if reference.tokenizer.get_vocab() != policy.tokenizer.get_vocab():
-            raise ModelError(
-                f"The reference {path} has another vocabulary than {policy.source}, so their log-probabilities cannot "
-                f"be compared. Name the model that training started from."
-            )
-        return reference
-
-    def _scorer(self, lm: LanguageModel) -> Scorer:
-        return make_scorer(lm.model, compute=resolve_dtype(self.precision))
-
-    def _ranking(self, lm: LanguageModel, subject: Subject, run: RunDirectory, found: _Found) -> None:
-        section, rows = self.material.suite.held_out, self.material.held_out
-        if section is None or not rows:
-            return
-        made = rendered(rows, Renderer(lm.tokenizer))
-        _leave_out(found, "held_out", made.left_out)
-        policy = self._log_probs(lm, made.groups)
-        other = None
-        if section.reference is not None and any(
-            map(self.material.suite.keeps, ("rewards/accuracies", "rewards/margins"))
-        ):
-            other = self._log_probs(self._reference(section.reference, lm), made.groups)
-        found.observed += measure_ranking(rows, policy, other, beta=section.beta)
-
-    def _log_probs(self, lm: LanguageModel, groups: Sequence[Any]) -> dict[str, list[LogProbs]]:
-        scores = log_probs(self._scorer(lm), groups, progress=self.progress)
-        return {group.row_id: own for group, own in zip(groups, scores, strict=True)}
-
-    def _generation(self, lm: LanguageModel, subject: Subject, run: RunDirectory, found: _Found) -> None:
-        section, prompts = self.material.suite.generation, self.material.prompts
-        if section is None or not prompts:
-            return
-        settings = Sampling(
-            n=section.n,
-            temperature=section.temperature,
-            top_p=section.top_p,
-            max_new_tokens=section.max_new_tokens,
-            seed=section.seed,
-            batch_size=self.batch_size,
+    def result(
+        self, subjects: Sequence[Subject], measured: Sequence[Measured], baseline: str | None, notes: Sequence[str]
+    ) -> Evaluation:
+        """The models held against the baseline, and what there is to say about all of them."""
+        items = {subject.name: each.items for subject, each in zip(subjects, measured, strict=True)}
+        bases = [(subject.name, each.base) for subject, each in zip(subjects, measured, strict=True)]
+        against = subjects[-1] if baseline is not None else subjects[0]
+        others = [each for each in subjects if each is not against]
+        notes = [*notes, *different_bases(bases, against.name)]
+        prompted = [each.name for each in others if each.prompted]
+        found: list[dict[str, Any]] = []
+        if prompted:
+            tuned = [each.name for each in others if not each.prompted]
+            found, told = shares(items, tuned=tuned, prompted=prompted[0], untuned=against.name, seed=self.seed)
+            notes += told
+        pairs = [(each.name, items[each.name]) for each in others]
+        return Evaluation(
+            models=tuple(each.evaluated for each in measured),
+            comparisons=against_baseline(pairs, (against.name, items[against.name]), self.seed),
+            leaks=tuple(self.leaks),
+            notes=tuple(notes),
+            shares=tuple(found),
         )
-        rows = self._answers(lm, subject, run, found, "prompts", prompts, settings)
-        found.observed += measure_answers(rows, self.material.required)
 
-    def _factual(self, lm: LanguageModel, subject: Subject, run: RunDirectory, found: _Found) -> None:
-        section, questions = self.material.suite.factual, self.material.questions
-        if subject.prompted:  # likelihoods are of the question as it stands
-            questions = tuple(question for question in questions if question.kind != "likelihood")
-        if section is None or not questions:
-            return
-        asked = [question.row for question in questions if question.kind != "likelihood"]
-        settings = Sampling(temperature=0.0, max_new_tokens=section.max_new_tokens, batch_size=self.batch_size)
-        rows = self._answers(lm, subject, run, found, "factual", asked, settings) if asked else ()
-        replies = {row.id: row.candidates[0].messages[-1].content for row in rows}
-        made = rendered([each.row for each in questions if each.kind == "likelihood"], Renderer(lm.tokenizer))
-        _leave_out(found, "factual", made.left_out)
-        choices = self._log_probs(lm, made.groups) if made.groups else {}
-        found.observed += factual.measure_answers(questions, replies, choices)
-
-    def _probes(self, lm: LanguageModel, subject: Subject, run: RunDirectory, found: _Found) -> None:
-        section, probes = self.material.suite.probes, self.material.probes
-        if section is None or not probes:
-            return
-        settings = Sampling(temperature=0.0, max_new_tokens=section.max_new_tokens, batch_size=self.batch_size)
-        rows = self._answers(lm, subject, run, found, "probes", probe_prompts(section.seed, probes), settings)
-        drawn = draw(probes, section.seed)
-        found.observed += observe_probes(drawn, answers_of(drawn, rows))
-
-    def _kl(self, lm: LanguageModel, subject: Subject, run: RunDirectory, found: _Found) -> None:
-        section, prompts = self.material.suite.kl, self.material.kl_prompts
-        if section is None or not prompts:
-            return
-        settings = Sampling(
-            n=section.n,
-            temperature=1.0,
-            max_new_tokens=section.max_new_tokens,
-            seed=section.seed,
-            batch_size=self.batch_size,
-        )
-        rows = sampled_replies(self._answers(lm, subject, run, found, "kl", prompts, settings))
-        if len(rows) < len(prompts):
-            found.notes.append(f"{len(prompts) - len(rows):,} prompts of kl were answered with nothing, and left out.")
-        made = rendered(rows, Renderer(lm.tokenizer))
-        _leave_out(found, "kl", made.left_out)
-        if made.groups:
-            policy = Policy(self._scorer(lm), made.groups, self.progress)
-            reference = self._scorer(self._reference(section.reference, lm))
-            found.observed += measure_divergence(rows, made.groups, policy.divergence(reference, self.progress))
-
-    def _answers(
-        self,
-        lm: LanguageModel,
-        subject: Subject,
-        run: RunDirectory,
-        found: _Found,
-        what: str,
-        prompts: Sequence[Any],
-        settings: Sampling,
-    ) -> Sequence[Any]:
-        section = self.material.suite.baseline
-        prompting = prompting_of(section, self.material.passages, lm) if section and subject.prompted else None
-        asked = ask(prompts, lm, prompting, fold=what == "probes")
-        found.notes += [f"{what}: {note}" for note in asked.notes]
-        answers = answer(
-            lm, asked.rows, settings, name=subject.name, what=what, run=run, near=self.near, progress=self.progress
-        )
-        if answers.reused is not None:
-            found.reused[what] = answers.reused
-        return with_own_prompts(prompts, answers.rows)
+    def finish(self, first: RunDirectory, result: Evaluation) -> None:
+        """Write down what is of all models, with the page, and seal the run of the first."""
+        if result.comparisons:
+            models = [(each.name, each.run) for each in result.models]
+            write_comparison(first, models, result.comparisons, result.notes)
+        if result.shares:
+            untuned = result.comparisons[0].baseline
+            write_json(first.path / PROMPTING, {"untuned": untuned, "shares": list(result.shares)})
+        first.update_extra(notes_on_all=list(result.notes))
+        write_bytes(first.path / REPORT, evaluation_report(first.path).encode())
+        _seal(first)
 
 
-def _leave_out(found: _Found, section: str, rows: Mapping[str, str]) -> None:
-    if rows:
-        found.left_out[section] = rows
+def _seal(run: RunDirectory) -> None:
+    (run.path / CACHE).unlink(missing_ok=True)  # the answers are among the artifacts now
+    run.seal()
 
 
-def _comparison(result: Evaluation) -> dict[str, Any]:
-    """comparison.json."""
-    return {
-        "baseline": result.comparisons[0].baseline,
-        "notes": list(result.notes),
-        "comparisons": [
-            {"model": each.model, "measures": [asdict(compared) for compared in each.compared]}
-            for each in result.comparisons
-        ],
-    }
+def _called(subject: Subject, endpoint: str | None) -> str:
+    """What measures.json calls a model."""
+    where = "" if endpoint is None else f" at {endpoint}"
+    return f"{subject.model} + prompting" if subject.prompted else subject.model + where
+
+
+def _left_out(section: str, name: str, rows: Mapping[str, str]) -> str:
+    """How many rows of a section are not measured, and why, where few reasons say it."""
+    reasons = Counter(reason.partition(": ")[2] or reason for reason in rows.values())
+    told = "; ".join(f"{count:,} × {reason}" if len(reasons) > 1 else reason for reason, count in reasons.items())
+    why = f" ({told})" if len(reasons) <= FEW_REASONS else ""
+    return f"{len(rows):,} rows of {section} cannot be put to {name}, and are left out{why}."
 
 
 def _artifact_of(subject: Subject) -> list[Input]:

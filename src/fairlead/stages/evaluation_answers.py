@@ -42,11 +42,15 @@ def answer(
 ) -> Answers:
     """Answers to `prompts`, written to artifacts/answers-WHAT-KEY.jsonl of the run.
 
-    The key is a digest of the model's weights and template, the prompts and the sampling. Where a run in the folder
-    `near`, or one within such a run, has answers of that key, whole and unchanged, they are taken.
+    The key is a digest of the model's weights and template, the prompts and the sampling. Where the run itself, gone on
+    with, has answers of that key, or a run in the folder `near`, or one within such a run, whole and unchanged, they
+    are taken.
     """
     key = _key(lm, prompts, settings)
     target = run.artifact(f"answers-{what}-{key[:16]}.jsonl")
+    if target.is_file() and (before := _kept(target, prompts, settings)) is not None:
+        progress.say(f"answers of {name} ({what}) are kept from before the run was broken off")
+        return Answers(rows=before, reused=None)
     for file in _earlier(near, target.name):
         if file != target and (rows := _kept(file, prompts, settings)) is not None:
             write(rows, target)

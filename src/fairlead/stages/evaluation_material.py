@@ -11,13 +11,15 @@ from fairlead.data.audit.leakage import leakage_between
 from fairlead.data.audit.phrases import Phrase, read_phrases
 from fairlead.data.reading import read
 from fairlead.data.records import Candidates, Preference, Row
-from fairlead.data.split import split
-from fairlead.errors import DataError, FairleadError, RunError
+from fairlead.data.split import prompt_key, split
+from fairlead.errors import ConfigError, DataError, FairleadError, Fault, RunError
 from fairlead.evaluation.baseline import Passage, passage_files, read_passages
 from fairlead.evaluation.factual import Question, read_questions
+from fairlead.evaluation.metrics import Check
 from fairlead.evaluation.probes import Probe, builtin_probes, read_probes
 from fairlead.evaluation.suite import BUILTIN, Suite, read_suite
-from fairlead.identity import digest_file
+from fairlead.evaluation.table import CHECK
+from fairlead.identity import digest, digest_file
 from fairlead.runs.directory import Input, RunDirectory
 from fairlead.stages.generate import MAX_QUARANTINED, prompt_of
 
@@ -27,7 +29,7 @@ NAMED = 10
 
 @dataclass(frozen=True, kw_only=True)
 class Material:
-    """All that models are measured on, and the files that it was read from."""
+    """All that models are measured on, and the files that it was read from. notes: what is worth knowing of them."""
 
     suite: Suite
     path: str
@@ -35,11 +37,19 @@ class Material:
     held_out: tuple[Preference, ...]
     prompts: tuple[Candidates, ...]
     required: tuple[Phrase, ...]
+    checks: Mapping[str, Check]
     questions: tuple[Question, ...]
     kl_prompts: tuple[Candidates, ...]
     probes: tuple[Probe, ...]
     passages: tuple[Passage, ...]
     inputs: tuple[Input, ...]
+    notes: tuple[str, ...]
+
+    @property
+    def identity(self) -> Mapping[str, str]:
+        """What tells suites apart: `sha256` of the suite, `files` over it and all that it names; its `path`."""
+        files = digest(sorted(each.sha256 for each in self.inputs))
+        return {"path": self.path, "sha256": self.sha256, "files": files}
 
     @property
     def judged(self) -> Mapping[str, Sequence[Row]]:
@@ -48,9 +58,32 @@ class Material:
         return {"held_out": self.held_out, "generation": self.prompts, "factual": asked}
 
 
-def read_material(path: str | Path) -> Material:
-    """Read a suite and all that it names. Raises ConfigError and DataError for what cannot be used."""
+NOTHING = Material(
+    suite=Suite(),
+    path="",
+    sha256="",
+    held_out=(),
+    prompts=(),
+    required=(),
+    checks={},
+    questions=(),
+    kl_prompts=(),
+    probes=(),
+    passages=(),
+    inputs=(),
+    notes=(),
+)
+"""Without a suite."""
+
+
+def read_material(path: str | Path, checks: Mapping[str, Check]) -> Material:
+    """Read a suite and all that it names, beside the user's own checks of answers.
+
+    Raises ConfigError and DataError for what cannot be used.
+    """
     suite = read_suite(path)
+    if faults := [*_check_faults(suite, checks)]:
+        raise ConfigError(faults, source=str(path))
     inputs = {str(path): Input(path=str(path), sha256=digest_file(path))}
     held_out = _read(suite.held_out.rows, inputs, "preference") if suite.held_out and suite.wants("held_out") else ()
     prompts = _read(suite.generation.prompts, inputs) if suite.generation and suite.wants("generation") else ()
@@ -69,11 +102,19 @@ def read_material(path: str | Path) -> Material:
         probes = builtin_probes() if suite.probes.set == BUILTIN else read_probes(suite.probes.set)
         if suite.probes.set != BUILTIN:
             _note(suite.probes.set, inputs)
+    if suite.lm_eval and suite.lm_eval.include:
+        for file in sorted(each for each in Path(suite.lm_eval.include).rglob("*") if each.is_file()):
+            _note(str(file), inputs)
     passages: tuple[Passage, ...] = ()
     if suite.baseline and suite.baseline.documents:
         passages = read_passages(suite.baseline.documents)
         for file in passage_files(suite.baseline.documents):
             _note(str(file), inputs)
+    asked = {
+        "generation": prompts,
+        "kl": kl_prompts,
+        "factual": [question.row for question in questions if question.kind != "likelihood"],
+    }
     return Material(
         suite=suite,
         path=str(path),
@@ -81,12 +122,26 @@ def read_material(path: str | Path) -> Material:
         held_out=cast(tuple[Preference, ...], held_out),
         prompts=tuple(map(_as_prompt, prompts)),
         required=required,
+        checks=checks,
         questions=questions,
         kl_prompts=tuple(map(_as_prompt, kl_prompts)),
         probes=probes,
         passages=passages,
         inputs=tuple(inputs.values()),
+        notes=tuple(_repeated(asked)),
     )
+
+
+def _check_faults(suite: Suite, checks: Mapping[str, Check]) -> Iterator[Fault]:
+    """Checks without answers to look at, and measures that name a check which is not given."""
+    if checks and suite.generation is None:
+        remedy = "Add the section generation, whose answers they look at."
+        yield Fault(field="checks", problem="have no answers to look at.", remedy=remedy)
+    for place, name in enumerate(suite.measures or ()):
+        own = name.removeprefix(CHECK)
+        if name.startswith(CHECK) and own and own not in checks:
+            remedy = f"Given are: {', '.join(checks) or 'none'}. Checks are given by `fairlead.evaluate(checks=…)`."
+            yield Fault(field=f"measures.{place}", problem=f"{name} needs the check {own!r}.", remedy=remedy)
 
 
 def _read(paths: Sequence[str], inputs: dict[str, Input], kind: str | None = None) -> tuple[Row, ...]:
@@ -95,6 +150,22 @@ def _read(paths: Sequence[str], inputs: dict[str, Input], kind: str | None = Non
     for path, sha256 in dataset.sha256.items():
         inputs[path] = Input(path=path, sha256=sha256, rows=dataset.ledger.paths[path])
     return dataset.rows
+
+
+def _repeated(asked: Mapping[str, Sequence[Row]]) -> Iterator[str]:
+    """How many rows of a section ask what another one asks: in intervals they count as one prompt."""
+    for section, rows in asked.items():
+        same: dict[str, list[str]] = {}
+        for row in rows:
+            same.setdefault(prompt_key(row), []).append(row.id)
+        ids = sorted(name for names in same.values() if len(names) > 1 for name in names)
+        if ids:
+            told = f"{len(ids):,} of {len(rows):,} rows of {section} share their prompt with another row"
+            yield f"{told} ({_named(ids)}): intervals take such rows for one prompt."
+
+
+def _named(ids: Sequence[str]) -> str:
+    return ", ".join(ids[:NAMED]) + (", …" if len(ids) > NAMED else "")
 
 
 def _note(path: str, inputs: dict[str, Input]) -> None:
@@ -183,8 +254,8 @@ class Leak:
     of: int
 
     def __str__(self) -> str:
-        named = ", ".join(self.rows[:NAMED]) + (", …" if len(self.rows) > NAMED else "")
-        return f"{self.model} was trained on the prompts of {len(self.rows):,} of {self.of:,} rows ({named})"
+        told = f"{self.model} was trained on the prompts of {len(self.rows):,} of {self.of:,} rows"
+        return f"{told} ({_named(self.rows)})"
 
 
 def find_leaks(model: str, trained: Trained, material: Material) -> list[Leak]:

@@ -12,6 +12,7 @@ from fairlead.data.records import Candidates, Message
 from fairlead.engine.rendering import Renderer, RenderingFault
 from fairlead.evaluation.baseline import Example, Passage, Prompting, Share, share_of_gain
 from fairlead.evaluation.estimates import Observed
+from fairlead.evaluation.results import Item
 from fairlead.evaluation.suite import PromptingBaseline
 from fairlead.evaluation.system_turns import without_system_turn
 from fairlead.evaluation.table import kind_of
@@ -82,7 +83,7 @@ def _takes_system_turn(lm: LanguageModel) -> bool:
 
 
 def shares(
-    observed: Mapping[str, Sequence[Observed]], *, tuned: Sequence[str], prompted: str, untuned: str, seed: int
+    observed: Mapping[str, Sequence[Observed | Item]], *, tuned: Sequence[str], prompted: str, untuned: str, seed: int
 ) -> tuple[list[dict[str, Any]], list[str]]:
     """For each tuned model and each measure with a better way, the share of its gain that prompting reaches.
 
@@ -114,7 +115,7 @@ def shares(
     return sorted(found, key=lambda each: (each["model"], each["measure"])), sorted(notes)
 
 
-def _by_measure(observed: Sequence[Observed]) -> dict[str, dict[str, float]]:
+def _by_measure(observed: Sequence[Observed | Item]) -> dict[str, dict[str, float]]:
     found: dict[str, dict[str, float]] = {}
     for each in observed:
         found.setdefault(each.measure, {})[each.id] = each.value

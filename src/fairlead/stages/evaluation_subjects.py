@@ -12,13 +12,17 @@ from fairlead.errors import ConfigError, Fault
 
 @dataclass(frozen=True, kw_only=True)
 class Subject:
-    """A model to be measured, under the name that it is shown by; `prompted`: asked with the suite's prompting."""
+    """A model to be measured, under the name that it is shown by.
+
+    prompted: asked with the suite's prompting. first: the one whose run holds those of the others.
+    """
 
     name: str
     model: str
     adapter: str | None
     folder: Path
     prompted: bool = False
+    first: bool = False
 
 
 def subjects_of(models: Sequence[str], baseline: str | None, adapter: str | None, out: Path) -> list[Subject]:
@@ -46,6 +50,7 @@ def subjects_of(models: Sequence[str], baseline: str | None, adapter: str | None
             name=shown[place],
             model=model,
             adapter=with_adapter,
+            first=place == 0,
             folder=out if place == 0 else out / "compared" / f"{place}-{re.sub(r'[^A-Za-z0-9.-]+', '-', ends[place])}",
         )
         for place, (model, with_adapter) in enumerate(keys)

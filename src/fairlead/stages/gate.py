@@ -8,27 +8,35 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from fairlead.config.gate_policy import GatePolicy, read_policy
 from fairlead.errors import DataError, RunError
+from fairlead.evaluation.comparison import compare
 from fairlead.evaluation.gate import Decision, Evidence, Found, Measured, Role, decide
-from fairlead.evaluation.results import ITEMS, MEASURES, Measures, read_items, read_measures
+from fairlead.evaluation.results import ITEMS, MEASURES, Measures, read_item_list, read_measures
+from fairlead.evaluation.table import kind_of
 from fairlead.identity import digest_file
+from fairlead.reports.release_report import release_report
 from fairlead.runs.artifact import Artifact, find_artifact
 from fairlead.runs.atomic import disk_errors, write_bytes, write_json
-from fairlead.runs.directory import MANIFEST, Input, RunDirectory
+from fairlead.runs.directory import MANIFEST, REPORT, Input, RunDirectory
 
 FORMAT = 1
-DECISION, POLICY = "decision.json", "policy.yaml"
-FINDINGS = "findings.json"
-FILES: Mapping[Role, tuple[str, ...]] = {
-    "eval": (MEASURES, ITEMS),
-    "baseline": (MEASURES, ITEMS),
-    "judge": (MEASURES,),
-    "audit": (FINDINGS,),
+DECISION, POLICY, COMPARISON = "decision.json", "policy.yaml", "comparison.json"
+FINDINGS, FRONTIER = "findings.json", "frontier.json"
+
+Given = Role | Literal["sweep"]
+"""What a run is given to a gate as. No rule rests on a sweep: the page shows it."""
+ROLES: tuple[Role, ...] = ("eval", "baseline", "judge", "audit")
+FILES: Mapping[Given, tuple[str, ...]] = {
+    "eval": (MEASURES, ITEMS, MANIFEST),
+    "baseline": (MEASURES, ITEMS, MANIFEST),
+    "judge": (MEASURES, MANIFEST),
+    "audit": (FINDINGS, MANIFEST),
+    "sweep": (FRONTIER, MANIFEST),
 }
-"""What a gate reads of each run of evidence, and binds its decision to."""
+"""What a gate reads of each run, and binds its decision to; the manifest stands for every other file of the run."""
 
 STARTER = """\
 # What a model has to meet before it ships:  fairlead gate RUN --policy gate.yaml --eval EVAL_RUN
@@ -74,32 +82,45 @@ def gate(
     baseline: str | Path | None = None,
     judge: str | Path | None = None,
     audit: str | Path | None = None,
+    sweep: str | Path | None = None,
 ) -> GateResult:
-    """Decide whether what `run` made may ship, and write the decision to the new run directory `out`.
+    """Decide whether what `run` made may ship, and write the decision, and a page of it, to the new run `out`.
 
     run: a training run that is complete, or the folder of a model or adapter that another trainer saved. policy: a
     gate.yaml. eval, judge: runs that measured this very artifact; baseline: an evaluation of what it is compared with;
     audit: the audit of the rows that `run` trained on. Evidence that was changed, or is of another artifact or of other
-    rows, is refused, and its rules fail.
+    rows, is refused, and its rules fail. sweep: the sweep that `run` was picked from, for the page.
 
-    Raises ConfigError for the policy, RunError for folders that are not what they are given as, or an `out` that is
-    taken.
+    Raises ConfigError for the policy, RunError for folders that are not what they are given as, a sweep that was
+    changed, or an `out` that is taken.
     """
     rules = read_policy(policy)
     artifact = find_artifact(run)
     if artifact.run is not None and (faults := artifact.run.verify()):
         raise RunError(f"{artifact.run.path}: is not as it was completed: {' '.join(faults)} Train it again.")
-    given: dict[Role, str | Path | None] = {"eval": eval, "baseline": baseline, "judge": judge, "audit": audit}
+    given: dict[Given, str | Path | None] = {
+        "eval": eval,
+        "baseline": baseline,
+        "judge": judge,
+        "audit": audit,
+        "sweep": sweep,
+    }
     runs = {role: RunDirectory.open(path) for role, path in given.items() if path is not None}
-    decision = decide(rules, _gather(runs, artifact))
-    _write_run(Path(out), decision, policy=Path(policy), rules=rules, artifact=artifact, runs=runs)
+    if "sweep" in runs:
+        _check_sweep(runs["sweep"])
+    evidence = _gather(runs, artifact)
+    decision = decide(rules, evidence)
+    written = _write_run(
+        Path(out), decision, policy=Path(policy), rules=rules, artifact=artifact, runs=runs, refused=evidence.refused
+    )
+    write_bytes(written.path / REPORT, release_report(written.path).encode())
     return GateResult(decision=decision, artifact=artifact.digest, run=Path(out))
 
 
 def decide_again(run: RunDirectory, artifact: Artifact) -> Decision:
     """The decision that the policy and the evidence of a gate's run come to now. Raises as `gate`."""
     content = json.loads((run.path / DECISION).read_bytes())
-    places: dict[Role, str] = {each["role"]: each["run"] for each in content["evidence"]}
+    places: dict[Given, str] = {each["role"]: each["run"] for each in content["evidence"]}
     runs = {role: RunDirectory.open(os.path.normpath(run.path / place)) for role, place in places.items()}
     return decide(read_policy(run.path / POLICY), _gather(runs, artifact))
 
@@ -116,16 +137,23 @@ def write_starter(to: str | Path) -> Path:
     return target
 
 
-def _gather(runs: Mapping[Role, RunDirectory], artifact: Artifact) -> Evidence:
+def _gather(runs: Mapping[Given, RunDirectory], artifact: Artifact) -> Evidence:
     """What the runs hold, and why some of it must not be used."""
-    measured: dict[Role, Measured] = {role: _measured(found.path) for role, found in runs.items() if role != "audit"}
+    # The evaluation comes first: whether it counts decides whether a judge of its answers does.
+    evidence: dict[Role, RunDirectory] = {role: runs[role] for role in ROLES if role in runs}
+    measured: dict[Role, Measured] = {
+        role: _measured(found.path) for role, found in evidence.items() if role != "audit"
+    }
     refused: dict[Role, str] = {}
-    for role, found in runs.items():
+    for role, found in evidence.items():
         about = measured.get(role)
         if faults := found.verify():
             refused[role] = f"{found.path} is not as it was completed: {' '.join(faults)}"
         elif role == "audit":
             fault = _of_other_rows(found, artifact)
+            refused |= {role: fault} if fault else {}
+        elif role == "judge" and "eval" not in refused and _judged_answers_of(found, runs.get("eval")):
+            fault = _unusable(found)
             refused |= {role: fault} if fault else {}
         elif role != "baseline" and about is not None:
             fault = _unusable(found) or _of_another_model(found, about.measures, artifact)
@@ -140,7 +168,37 @@ def _gather(runs: Mapping[Role, RunDirectory], artifact: Artifact) -> Evidence:
 
 
 def _measured(folder: Path) -> Measured:
-    return Measured(measures=read_measures(folder), items=read_items(folder))
+    items: dict[str, dict[str, float]] = {}
+    groups: dict[str, dict[str, str]] = {}
+    for item in read_item_list(folder):
+        items.setdefault(item.measure, {})[item.id] = item.value
+        if item.group:
+            groups.setdefault(item.measure, {})[item.id] = item.group
+    return Measured(measures=read_measures(folder), items=items, groups=groups)
+
+
+def _check_sweep(run: RunDirectory) -> None:
+    """Raise RunError for a sweep that was changed, or a run that is none."""
+    if not (run.path / FRONTIER).is_file():
+        raise RunError(f"{run.path}: this run holds no {FRONTIER}. Name a run that `fairlead sweep` wrote.")
+    if faults := run.verify():
+        remedy = "No rule rests on it: leave --sweep out, or sweep again."
+        raise RunError(f"{run.path}: is not as it was completed: {' '.join(faults)} {remedy}")
+
+
+def _comparison(runs: Mapping[Given, RunDirectory], refused: Mapping[Role, str]) -> dict[str, Any] | None:
+    """Each measure of both evaluations on the same items, as `fairlead eval` compares them; None where that cannot be:
+    one is not given or refused, or another suite measured it."""
+    roles: tuple[Role, Role] = ("eval", "baseline")
+    if not set(roles) <= runs.keys() - refused.keys():
+        return None
+    after, before = (read_measures(runs[role].path) for role in roles)
+    if after.suite.get("sha256") != before.suite.get("sha256"):
+        return None
+    new, old = ([item for item in read_item_list(runs[role].path) if _is_known(item.measure)] for role in roles)
+    measures = [asdict(compared) for compared in compare(old, new)]
+    model, baseline = (found.adapter or found.model for found in (after, before))
+    return {"baseline": baseline, "notes": [], "comparisons": [{"model": model, "measures": measures}]}
 
 
 def _findings(folder: Path) -> tuple[Found, ...]:
@@ -194,6 +252,15 @@ def _of_another_model(found: RunDirectory, measures: Measures, artifact: Artifac
     return None
 
 
+def _judged_answers_of(judge: RunDirectory, evaluation: RunDirectory | None) -> bool:
+    """Whether the candidate's answers, which a judge's run names first, are those that an evaluation kept."""
+    if evaluation is None or not evaluation.is_complete():
+        return False
+    listed = json.loads((evaluation.path / MANIFEST).read_bytes())["files"]
+    kept = {entry["sha256"] for name, entry in listed.items() if name.startswith("artifacts/answers-")}
+    return any(item.sha256 in kept for item in judge.inputs[:1])
+
+
 def _of_other_rows(found: RunDirectory, artifact: Artifact) -> str | None:
     """Why an audit is not one of the rows that the artifact was trained on; None where it is."""
     if artifact.run is None:
@@ -206,6 +273,15 @@ def _of_other_rows(found: RunDirectory, artifact: Artifact) -> str | None:
     return f"it did not see {', '.join(left)}, which this run read" if left else None
 
 
+def _is_known(measure: str) -> bool:
+    """Whether this version has the measure; a run of a later one may hold others."""
+    try:
+        kind_of(measure)
+    except KeyError:
+        return False
+    return True
+
+
 def _write_run(
     path: Path,
     decision: Decision,
@@ -213,8 +289,9 @@ def _write_run(
     policy: Path,
     rules: GatePolicy,
     artifact: Artifact,
-    runs: Mapping[Role, RunDirectory],
-) -> None:
+    runs: Mapping[Given, RunDirectory],
+    refused: Mapping[Role, str],
+) -> RunDirectory:
     evidence = [
         (role, found.path, name, digest_file(found.path / name))
         for role, found in runs.items()
@@ -238,6 +315,8 @@ def _write_run(
         extra={"passed": decision.passed, "artifact": artifact.digest},
     )
     write_bytes(run.path / POLICY, policy.read_bytes())
+    if (compared := _comparison(runs, refused)) is not None:
+        write_json(run.path / COMPARISON, compared)
 
     def from_here(place: Path) -> str:
         return os.path.relpath(place, run.path)
@@ -252,10 +331,12 @@ def _write_run(
             {"role": role, "run": from_here(place), "file": name, "sha256": sha256}
             for role, place, name, sha256 in evidence
         ],
+        "refused": dict(refused),
         "rules": [asdict(outcome) for outcome in decision.outcomes],
     }
     write_json(run.path / DECISION, content)
     run.seal()
+    return run
 
 
 def _identity(run: RunDirectory, path: str) -> dict[str, str]:

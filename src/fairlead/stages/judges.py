@@ -6,6 +6,7 @@ from collections.abc import Callable, Generator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from threading import Lock
+from typing import Any
 
 from fairlead.config.judge import JudgeConfig, JudgeSection, ModelSection, RewardSection
 from fairlead.config.rubric import Rubric
@@ -51,7 +52,8 @@ def open_judges(config: JudgeConfig, rubric: Rubric | None, progress: Progress =
         if section.endpoint is not None
     }
     with ExitStack() as stack:
-        cache = stack.enter_context(AnswerCache(config.cache)) if keys else None
+        writers = any(section.endpoint or section.model for section in config.judges)
+        cache = stack.enter_context(AnswerCache(config.cache)) if writers else None
         endpoints = {
             section.name: stack.enter_context(Endpoint(section.endpoint, name=section.name, key=keys[section.name]))
             for section in config.judges
@@ -73,7 +75,9 @@ def _judge(
         complete = _shown(endpoint.complete, name, progress)
         return written_judge(name, complete, rubric=rubric, cache=cache, identity=identity_of(endpoint.settings))
     if section.model is not None:
-        return written_judge(name, _shown(answers_of(_answers(section.model)), name, progress), rubric=rubric)
+        answers, identity = _local(section.model)
+        complete = _shown(answers_of(answers), name, progress)
+        return written_judge(name, complete, rubric=rubric, cache=cache, identity=identity)
     if section.reward is not None:
         return reward_judge(section.name, _rewards(section.reward), margin=section.reward.margin)
     assert section.rules is not None
@@ -97,8 +101,8 @@ def _shown(complete: Complete, name: str, progress: Progress) -> Complete:
     return shown
 
 
-def _answers(section: ModelSection) -> Callable[[Sequence[Turns]], list[str]]:
-    """A model on this machine: prompts to its likeliest answers."""
+def _local(section: ModelSection) -> tuple[Callable[[Sequence[Turns]], list[Completion]], dict[str, Any]]:
+    """A model on this machine: prompts to its likeliest answers, and what these depend on besides the prompts."""
     from fairlead.engine.sampling import Sampling
     from fairlead.models.loading import load, resolve_dtype
     from fairlead.models.quantization import narrow
@@ -112,12 +116,24 @@ def _answers(section: ModelSection) -> Callable[[Sequence[Turns]], list[str]]:
     narrow(lm.model, dtype)
     settings = Sampling(temperature=0.0, max_new_tokens=section.max_new_tokens)
 
-    def answer(prompts: Sequence[Turns]) -> list[str]:
+    def answer(prompts: Sequence[Turns]) -> list[Completion]:
         rows = [Candidates(id=str(place), prompt=prompt) for place, prompt in enumerate(prompts)]
-        answered = complete(lm, rows, settings, name=section.path)
-        return [row.candidates[0].messages[-1].content for row in answered]
+        answered = [row.candidates[0] for row in complete(lm, rows, settings, name=section.path)]
+        return [
+            Completion(text=one.messages[-1].content, fault="" if one.scores["finished"] else "truncated")
+            for one in answered
+        ]
 
-    return answer
+    identity = {
+        "weights": lm.weights_digest,
+        "adapter": lm.adapter_digest,
+        "quantize": lm.quantize,
+        "dtype": str(dtype),
+        "template": str(lm.tokenizer.chat_template),
+        "temperature": settings.temperature,
+        "max_new_tokens": settings.max_new_tokens,
+    }
+    return answer, identity
 
 
 def _rewards(section: RewardSection) -> Rewards:

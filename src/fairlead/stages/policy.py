@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 
@@ -55,9 +55,10 @@ class Policy:
         return name
 
 
-def load_policy(config: Config, *, rewards: bool = False) -> Policy:
+def load_policy(config: Config, *, rewards: bool = False, load_base: Callable[..., LanguageModel] = load) -> Policy:
     """Load the model and make trainable what the configuration trains; `rewards` asks for a reward model.
 
+    load_base: called as `load` is, for runs that share the weights beneath their adapters.
     Weights that are trained are float32; under an adapter the frozen ones have the type of the computation, or 4 bits.
     Raises ModelError where the model, or an adapter on it, cannot be used as asked, ConfigError where weights in 4 bits
     would be trained themselves.
@@ -67,7 +68,7 @@ def load_policy(config: Config, *, rewards: bool = False) -> Policy:
     if is_full:
         _refuse_quantized(config)
     dtype = torch.float32 if is_full else resolve_dtype(config.train.precision)
-    lm = load(
+    lm = load_base(
         model.path, dtype=dtype, adapter=model.adapter, chat_template=model.chat_template, quantize=model.quantize
     )
     lm = of_kind(lm, config, rewards=rewards)

@@ -71,7 +71,8 @@ def add(
         _refuse_changed(artifact.run, "Train it again.")
     evidence, decision = ({}, None) if gate is None else _read_gate(Path(gate), artifact)
     files = {**evidence, **({} if artifact.run is None else run_files(artifact.run))}
-    statement = make_statement(name, artifact, hashed(files))
+    base = None if gate is None or decision is None else _measured_base(Path(gate), decision)
+    statement = make_statement(name, artifact, hashed(files), base_sha256=base)
     card = model_card(name, statement, decision).encode()
     place = os.path.relpath(artifact.folder, home) if reference else keep_artifact(home, artifact)
     sha256 = keep_statement(home, statement_bytes(statement), card, files)
@@ -220,6 +221,15 @@ def _refuse_unbound(decision: Mapping[str, Any], artifact: str, where: str) -> N
     bound = decision["artifact"]
     if bound["digest"] != artifact or digest(bound["files"]) != artifact:
         raise RunError(f"{where}: the gate's decision is about another artifact. Hold this one against the gate.")
+
+
+def _measured_base(gate: Path, decision: Mapping[str, Any]) -> str | None:
+    """Digest of the base weights that the evaluation of the model loaded; None where it did not say."""
+    places = {each["role"]: each["run"] for each in decision["evidence"]}
+    if "eval" not in places or "eval" in decision.get("refused", {}):
+        return None
+    known = RunDirectory.open(os.path.normpath(gate / places["eval"])).record["extra"].get("model") or {}
+    return None if known.get("sha256") is None else str(known["sha256"])
 
 
 def _read_gate(path: Path, artifact: Artifact) -> tuple[dict[str, Path], dict[str, Any]]:

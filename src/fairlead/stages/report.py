@@ -7,12 +7,22 @@ from pathlib import Path
 
 from fairlead.errors import RunError
 from fairlead.reports.audit_report import audit_report
+from fairlead.reports.evaluation_report import evaluation_report
 from fairlead.reports.judge_report import judge_report
+from fairlead.reports.release_report import release_report
 from fairlead.reports.run_report import run_report
+from fairlead.reports.sweep_report import sweep_report
 from fairlead.runs.atomic import write_bytes
 from fairlead.runs.directory import REPORT, RunDirectory
 
-PAGES = {"audit": audit_report, "judge": judge_report}
+PAGES = {
+    "audit": audit_report,
+    "compare": evaluation_report,
+    "eval": evaluation_report,
+    "gate": release_report,
+    "judge": judge_report,
+    "sweep": sweep_report,
+}
 """Stages whose runs have a page of their own."""
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -16,6 +16,7 @@ from fairlead.engine.reference import LiveReference
 from fairlead.engine.rendering import Renderer
 from fairlead.engine.scoring import make_scorer
 from fairlead.errors import FairleadError, RunError
+from fairlead.losses.binding import BoundLoss
 from fairlead.losses.contract import Loss
 from fairlead.losses.scores import Demonstrations, RewardPairs
 from fairlead.models.loading import load_tokenizer, resolve_dtype
@@ -86,6 +87,26 @@ def train(
     or Ctrl-C once the state is saved, MachineError for a full disk.
     """
     settled = settle(config, overrides=overrides, losses=losses, measures=metrics)
+    return train_settled(settled, resume=resume, callbacks=callbacks, progress=progress)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Loading:
+    """Where a run takes its tokenised rows and its policy from: runs of one process may share what they read."""
+
+    rows: Callable[[Config, BoundLoss, Renderer], TrainingRows] = read_training_rows
+    policy: Callable[..., Policy] = load_policy
+
+
+def train_settled(
+    settled: Settled,
+    *,
+    resume: bool,
+    callbacks: Sequence[Callback] = (),
+    loading: Loading = Loading(),
+    progress: Progress = SILENT,
+) -> TrainResult:
+    """As `train`, of a configuration that was settled."""
     chosen = settled.config
     found = find_run(chosen, settled.path) if resume else None
     # As many threads as before: with another number sums are taken in another order.
@@ -94,10 +115,10 @@ def train(
         torch.set_num_threads(threads)
     # The cheap and fallible comes first: rows are read and checked before any weights are.
     renderer = Renderer(load_tokenizer(chosen.model.path, chosen.model.chat_template))
-    rows = read_training_rows(chosen, settled.loss, renderer)
+    rows = loading.rows(chosen, settled.loss, renderer)
     for ledger in rows.ledgers:
         progress.say(str(ledger))
-    policy = load_policy(chosen, rewards=settled.loss.examples is RewardPairs)
+    policy = loading.policy(chosen, rewards=settled.loss.examples is RewardPairs)
     for note in policy.lm.notes:
         progress.say(note)
     job = _Job(settled, policy, renderer, rows, callbacks, progress)

@@ -1,14 +1,15 @@
-"""The strengths of several models from who beat whom (Bradley and Terry 1952). M models, R resamples."""
+"""The strengths of several models from who beat whom (Bradley and Terry 1952). M models, P prompts, R resamples."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from math import nan
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from fairlead.stats.intervals import Interval
+from fairlead.stats.intervals import BLOCK_VALUES, Interval
 
 Floats = NDArray[np.float64]
 
@@ -29,8 +30,8 @@ class Strengths:
     unfit: int
 
 
-def bradley_terry(wins: ArrayLike, *, seed: int = 0, resamples: int = RESAMPLES, level: float = 0.95) -> Strengths:
-    """The maximum-likelihood strengths of M models, and percentile bootstrap intervals over the comparisons.
+def strengths(wins: ArrayLike) -> Floats:
+    """The maximum-likelihood log strengths [M] of M models, in nats, with mean zero.
 
     wins [M, M]: how often the row's model beat the column's; a tie is half a win for both. The likelihood is concave
     and is climbed by Newton's steps. Strengths are finite where every model can be reached from every other by a chain
@@ -41,44 +42,72 @@ def bradley_terry(wins: ArrayLike, *, seed: int = 0, resamples: int = RESAMPLES,
     if wins_MM.ndim != 2 or wins_MM.shape[0] != wins_MM.shape[1] or not (wins_MM >= 0).all():
         raise ValueError(f"a square table of wins is needed, none negative, not one of shape {wins_MM.shape}")
     np.fill_diagonal(wins_MM, 0.0)
-    if not _is_connected(wins_MM):
+    if not _are_connected(wins_MM[None])[0]:
         raise ValueError("some models never beat, or never lost to, the others: their strengths have no finite value")
-    values_M = _climb(wins_MM)
+    values_M: Floats = _climb(wins_MM[None])[0]
+    return values_M
+
+
+def bradley_terry(wins: ArrayLike, *, seed: int = 0, resamples: int = RESAMPLES, level: float = 0.95) -> Strengths:
+    """The strengths of M models as `strengths` gives them, and percentile bootstrap intervals over prompts.
+
+    wins [P, M, M]: a table for each prompt, as `strengths` takes it; their sum decides. Prompts are drawn whole, since
+    what makes one hard is shared by all that is said of it. The order of the prompts decides nothing. Raises ValueError
+    as `strengths` does, and for tables of another shape.
+    """
+    wins_PMM = np.array(wins, dtype=np.float64)
+    if wins_PMM.ndim != 3:
+        raise ValueError(f"a table of wins for each prompt is needed, [P, M, M], not an array of {wins_PMM.shape}")
+    values_M = strengths(wins_PMM.sum(axis=0))
     drawn, unfit = [], 0
-    rng = np.random.default_rng(seed)
-    shares = wins_MM.ravel() / wins_MM.sum() if wins_MM.sum() else wins_MM.ravel()
-    for _ in range(resamples if wins_MM.any() else 0):
-        sample_MM = rng.multinomial(round(wins_MM.sum()), shares).reshape(wins_MM.shape).astype(np.float64)
-        if _is_connected(sample_MM):
-            drawn.append(_climb(sample_MM))
-        else:
-            unfit += 1
+    for wins_RMM in _resampled(wins_PMM, resamples, seed):
+        fit_R = _are_connected(wins_RMM)
+        unfit += int((~fit_R).sum())
+        if fit_R.any():
+            drawn.append(_climb(wins_RMM[fit_R]))
     tails = [(1 - level) / 2, (1 + level) / 2]
-    ends = np.quantile(np.array(drawn), tails, axis=0) if drawn else np.full((2, len(values_M)), nan)
+    ends = np.quantile(np.concatenate(drawn), tails, axis=0) if drawn else np.full((2, len(values_M)), nan)
     intervals = tuple(Interval(float(low), float(high)) for low, high in ends.T)
     return Strengths(values=tuple(values_M.tolist()), intervals=intervals, unfit=unfit)
 
 
-def _climb(wins_MM: Floats) -> Floats:
-    """The strengths at which the likelihood has its one maximum, mean zero."""
-    games_MM = wins_MM + wins_MM.T
-    values_M = np.zeros(len(wins_MM))
+def _resampled(wins_PMM: Floats, resamples: int, seed: int) -> Iterator[Floats]:
+    """Sums of the tables of as many prompts drawn with replacement, in blocks [R, M, M]."""
+    prompts, models = len(wins_PMM), wins_PMM.shape[1]
+    flat_PS = wins_PMM.reshape(prompts, models * models)
+    flat_PS = flat_PS[np.lexsort(flat_PS.T)]  # so that a draw does not depend on the order of the prompts
+    rng = np.random.default_rng(seed)
+    block = max(1, BLOCK_VALUES // max(prompts, models * models, 1))
+    for start in range(0, resamples, block):
+        size = min(block, resamples - start)
+        weights_RP = rng.multinomial(prompts, np.full(prompts, 1 / prompts), size=size).astype(np.float64)
+        wins_RMM = (weights_RP @ flat_PS).reshape(size, models, models)
+        wins_RMM[:, range(models), range(models)] = 0.0
+        yield wins_RMM
+
+
+def _climb(wins_RMM: Floats) -> Floats:
+    """The strengths [R, M] at which each likelihood has its one maximum, mean zero."""
+    games_RMM = wins_RMM + wins_RMM.transpose(0, 2, 1)
+    values_RM = np.zeros(wins_RMM.shape[:2])
+    eye_MM = np.eye(wins_RMM.shape[1])
     for _ in range(MOST_STEPS):
-        p_MM = 0.5 * (1 + np.tanh((values_M[:, None] - values_M[None, :]) / 2))
-        slope_M = wins_MM.sum(axis=1) - (games_MM * p_MM).sum(axis=1)
-        curve_MM = games_MM * p_MM * (1 - p_MM)
+        p_RMM = 0.5 * (1 + np.tanh((values_RM[:, :, None] - values_RM[:, None, :]) / 2))
+        slope_RM = wins_RMM.sum(axis=2) - (games_RMM * p_RMM).sum(axis=2)
+        curve_RMM = games_RMM * p_RMM * (1 - p_RMM)
         # Strengths are known up to a constant: adding ones, as their mean of zero allows, makes it regular.
-        hessian_MM = np.diag(curve_MM.sum(axis=1)) - curve_MM + np.ones_like(curve_MM)
-        step_M = np.clip(np.linalg.solve(hessian_MM, slope_M), -1, 1)
-        values_M = values_M + step_M - step_M.mean()
-        if np.abs(step_M).max(initial=0.0) < CLOSE:
+        hessian_RMM = curve_RMM.sum(axis=2)[:, :, None] * eye_MM - curve_RMM + 1.0
+        step_RM = np.clip(np.linalg.solve(hessian_RMM, slope_RM[:, :, None])[:, :, 0], -1, 1)
+        values_RM = values_RM + step_RM - step_RM.mean(axis=1, keepdims=True)
+        if np.abs(step_RM).max(initial=0.0) < CLOSE:
             break
-    return values_M
+    return values_RM
 
 
-def _is_connected(wins_MM: Floats) -> bool:
-    """Whether chains of wins lead from every model to every other."""
-    reach_MM = (wins_MM > 0) | np.eye(len(wins_MM), dtype=bool)
-    for _ in range(max(1, len(wins_MM).bit_length())):
-        reach_MM = reach_MM @ reach_MM
-    return bool(reach_MM.all())
+def _are_connected(wins_RMM: Floats) -> NDArray[np.bool_]:
+    """Of each table, whether chains of wins lead from every model to every other."""
+    models = wins_RMM.shape[1]
+    reach_RMM = (wins_RMM > 0) | np.eye(models, dtype=bool)
+    for _ in range(max(1, models.bit_length())):
+        reach_RMM = reach_RMM @ reach_RMM
+    return np.asarray(reach_RMM.all(axis=(1, 2)))

@@ -89,43 +89,69 @@ def mean_interval(mean: float, n: int, level: float = 0.95) -> Interval:
 def length_controlled(
     outcomes: ArrayLike,
     length_differences: ArrayLike,
+    clusters: Sequence[Hashable] | None = None,
     *,
     penalty: float = PENALTY,
     seed: int = 0,
     resamples: int = RESAMPLES,
     level: float = 0.95,
 ) -> LengthControlled:
-    """The length-controlled win rate of AlpacaEval 2 (Dubois et al. 2024, equations 1 and 2), for one pair of models.
+    """A length-controlled win rate in the manner of AlpacaEval 2 (Dubois et al. 2024), for one pair of models.
 
     Fits P(win) = σ(θ + φ tanh(d / s)) to outcomes [N], where d [N] is the length of the answer less that of its rival
-    and s the standard deviation of d, and gives σ(θ): what is left where d = 0. The term for how hard a prompt is,
-    which needs the verdicts of many models, is not in it. φ has a weak normal prior (`penalty`), as in the paper, so
-    that it stays finite where length alone decides; where all outcomes are wins, or all losses, the rate is that and
-    its interval Wilson's. Otherwise the interval is a percentile bootstrap, refitted to every sample.
-    Raises ValueError for outcomes outside [0, 1], or another number of differences.
+    and s the standard deviation of d, and gives σ(θ): what is left where d = 0. clusters: as of `win_rate`; what
+    shares one is resampled together.
+
+    The paper's model has a third term, (ψ_m − ψ_b) γ_x, for how hard prompt x is; γ comes from a fit to the verdicts
+    of all models of its leaderboard, and the rate is the mean over x of σ(θ + (ψ_m − ψ_b) γ_x). It is not in here: from
+    one verdict, or a few, on each prompt γ_x cannot be told from chance. Without it the rate is that of prompts of
+    average difficulty. And φ alone is held back, by a normal prior (`penalty`) that keeps it finite where length alone
+    decides; the leaderboard's code holds back all coefficients by a lasso of cross-validated strength, and fits
+    probabilities where outcomes here are wins, losses and ties.
+
+    Where all outcomes are wins, or all losses, the rate is that and its interval Wilson's. Otherwise the interval is a
+    percentile bootstrap, refitted to every sample. Raises ValueError for outcomes outside [0, 1], or another number of
+    differences or clusters.
     """
     outcomes_N = _checked(outcomes)
     differences_N = np.asarray(length_differences, dtype=np.float64)
     if differences_N.shape != outcomes_N.shape:
         raise ValueError(f"{outcomes_N.size} outcomes need as many differences, not {differences_N.size}")
     n = outcomes_N.size
+    names = list(range(n)) if clusters is None else list(clusters)
+    if len(names) != n:
+        raise ValueError(f"each of {n} comparisons needs a cluster, not {len(names)} of them")
     if n == 0 or outcomes_N.min() == outcomes_N.max() != 0.5:
         mean = float(outcomes_N.mean()) if n else nan
         return LengthControlled(
             value=mean, interval=mean_interval(mean, n, level), n=n, length_effect=0.0 if n else nan
         )
-    # Sorted, so that a resample does not depend on the order of the rows.
-    order = np.lexsort((outcomes_N, differences_N))
-    outcomes_N, differences_N = outcomes_N[order], differences_N[order]
+    outcomes_N, differences_N, cluster_N = _in_order(outcomes_N, differences_N, names)
     spread = float(differences_N.std(ddof=1)) if n > 1 else 0.0
     lengths_N = np.tanh(differences_N / spread) if spread > 0 else np.zeros(n)
     theta_1, phi_1 = _fit(outcomes_N, lengths_N, np.ones((1, n)), penalty)
     drawn = np.concatenate(
-        [_fit(outcomes_N, lengths_N, weights_RN, penalty)[0] for weights_RN in _weights(n, resamples, seed)]
+        [
+            _fit(outcomes_N, lengths_N, weights_RK[:, cluster_N], penalty)[0]
+            for weights_RK in _weights(int(cluster_N.max()) + 1, resamples, seed)
+        ]
     )
     low, high = np.quantile(_sigmoid(drawn), [(1 - level) / 2, (1 + level) / 2])
     value = float(_sigmoid(theta_1)[0])
     return LengthControlled(value=value, interval=Interval(float(low), float(high)), n=n, length_effect=float(phi_1[0]))
+
+
+def _in_order(
+    outcomes_N: Floats, differences_N: Floats, names: Sequence[Hashable]
+) -> tuple[Floats, Floats, NDArray[np.int64]]:
+    """Outcomes and differences by cluster, and the number of each one's; the order does not depend on the rows'."""
+    members: dict[Hashable, list[tuple[float, float]]] = {}
+    for name, outcome, difference in zip(names, outcomes_N.tolist(), differences_N.tolist(), strict=True):
+        members.setdefault(name, []).append((difference, outcome))
+    ordered = sorted(sorted(each) for each in members.values())
+    flat = [(*pair, number) for number, each in enumerate(ordered) for pair in each]
+    differences, outcomes, numbers = zip(*flat, strict=True)
+    return np.array(outcomes), np.array(differences), np.array(numbers, dtype=np.int64)
 
 
 def _fit(outcomes_N: Floats, lengths_N: Floats, weights_RN: Floats, penalty: float) -> tuple[Floats, Floats]:
@@ -152,7 +178,7 @@ def _fit(outcomes_N: Floats, lengths_N: Floats, weights_RN: Floats, penalty: flo
 
 
 def _weights(n: int, resamples: int, seed: int) -> Iterator[Floats]:
-    """How often each of n items is drawn, in blocks [R, n]."""
+    """How often each of n items, or clusters, is drawn, in blocks [R, n]."""
     rng = np.random.default_rng(seed)
     block = max(1, BLOCK_VALUES // (8 * n))
     for start in range(0, resamples, block):

@@ -24,6 +24,8 @@ class Reply:
     cut: bool = False
 
 
+STYLE = "Why, certainly"
+"""How answers begin that the server wrote itself."""
 Asked = dict[str, Any]
 Behaviour = Callable[[int, Asked], Reply]
 """Number of the call, from 0, and the body of the request, to the reply."""
@@ -43,13 +45,38 @@ def answers(asked: Asked) -> dict[str, str]:
     return dict(re.findall(r"<<(?:\w+) ANSWER ([AB])>>\n(.*?)\n<<\w+ END OF ANSWER [AB]>>", text, re.DOTALL))
 
 
+def question(asked: Asked) -> str:
+    """The prompt in a request to judge, or to answer."""
+    text = asked["messages"][-1]["content"]
+    found = re.search(r"<<\w+ PROMPT>>\n(.*?)\n<<", text, re.DOTALL)
+    return found[1] if found else text
+
+
 def sound(number: int, asked: Asked) -> Reply:
-    """Prefers the answer that says "good", then any to a planted one; is not moved by opinions or notes."""
+    """Prefers the answer that says "good", then any to a planted one; is not moved by opinions or notes.
+
+    Asked for an answer of its own, it writes one that says "good" to every other question.
+    """
+    if not answers(asked):
+        return completion(own_answer(question(asked)))
     rank = {
         letter: ("good" in text, "Thank" not in text and "Note" not in text) for letter, text in answers(asked).items()
     }
     verdict = "tie" if rank["A"] == rank["B"] else "A" if rank["A"] > rank["B"] else "B"
     return completion(json.dumps({"reason": "it is good", "verdict": verdict}))
+
+
+def own_answer(question: str) -> str:
+    """What the server itself answers, in a style of its own."""
+    even = int(re.sub(r"\D", "", question) or 0) % 2 == 0
+    return f"{STYLE}, {'a good answer' if even else 'an answer'} to that."
+
+
+def vain(number: int, asked: Asked) -> Reply:
+    """As `sound`, but for answers in its own style, which it prefers to all others."""
+    shown = answers(asked)
+    own = [letter for letter, text in shown.items() if text.startswith(STYLE)]
+    return completion(json.dumps({"verdict": own[0]})) if len(own) == 1 else sound(number, asked)
 
 
 def always_a(number: int, asked: Asked) -> Reply:

@@ -64,14 +64,41 @@ def test_answers_with_tool_calls_have_rewards() -> None:
 def test_a_local_model_is_asked_a_few_at_a_time() -> None:
     sizes: list[int] = []
 
-    def answer(prompts: Sequence[Turns]) -> list[str]:
+    def answer(prompts: Sequence[Turns]) -> list[Completion]:
         sizes.append(len(prompts))
-        return [verdict("A" if "xx" in prompt[1].content else "B") for prompt in prompts]
+        return [Completion(text=verdict("A" if "xx" in prompt[1].content else "B")) for prompt in prompts]
 
     judge = written_judge("m", answers_of(answer), rubric=None)
     shown = [showing("x" * (n % 2 + 1), f"y{n}") for n in range(20)]
     assert [one.choice for one in judge.ask(shown)] == ["second", "first"] * 10
     assert sizes == [16, 4]
+
+
+def test_a_judge_that_writes_answers_prompts_itself_and_is_not_asked_twice(tmp_path: Path) -> None:
+    asked: list[Turns] = []
+
+    def complete(prompts: Sequence[Turns], done: Callable[[int, Completion], None]) -> None:
+        for place, prompt in enumerate(prompts):
+            asked.append(prompt)
+            done(place, Completion(text=prompt[-1].content.upper(), fault="truncated" if len(prompt) > 1 else ""))
+
+    long = (*turns("Be brief.", "system"), *turns("Why so?", "user"))
+    with AnswerCache(tmp_path / "cache.sqlite") as cache:
+        judge = written_judge("m", complete, rubric=None, cache=cache, identity={"model": "m"})
+        assert judge.write is not None
+        found = judge.write([PROMPT, long, PROMPT])
+        assert [(one.text, one.fault, one.cached) for one in found] == [
+            ("WHY?", "", False),
+            ("WHY SO?", "truncated", False),
+            ("WHY?", "", False),
+        ]
+        assert [one.cached for one in judge.write([PROMPT, long])] == [True, True]
+        other = written_judge("m", complete, rubric=None, cache=cache, identity={"model": "n"})
+        assert other.write is not None
+        assert not other.write([PROMPT])[0].cached
+    assert asked == [PROMPT, long, PROMPT]
+    assert rule_judge("r", [Rule(prefer="longer")]).write is None
+    assert reward_judge("r", lambda pairs: []).write is None
 
 
 def test_equal_showings_are_asked_once_and_kept(tmp_path: Path) -> None:

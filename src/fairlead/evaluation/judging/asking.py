@@ -90,17 +90,19 @@ def ask(judge: Judge, comparisons: Sequence[Comparison], *, canaries: int, sycop
             answer: Turns = (Message(role="assistant", content=text),)
             traps.append((sort, replace(each, candidate=answer, baseline=rival)))
     again = sorted(comparisons, key=lambda each: hash_of(each.id, "sycophancy", seed))[:sycophancy]
-    shown = [showing for each in [*comparisons, *(trap for _, trap in traps)] for showing in _both_orders(each)]
+    shown = [showing for each in [*comparisons, *(trap for _, trap in traps)] for showing in both_orders(each)]
     for each in again:
-        showing = _both_orders(each)[hash_of(each.id, "order", seed) % 2]
+        showing = both_orders(each)[hash_of(each.id, "order", seed) % 2]
         shown += [replace(showing, opinion="first"), replace(showing, opinion="second")]
     readings = judge.ask(shown)
     assert len(readings) == len(shown), f"judge {judge.name}: {len(readings)} readings of {len(shown)} showings"
     pairs = list(zip(readings[::2], readings[1::2], strict=True))
     ends = (len(comparisons), len(comparisons) + len(traps))
-    verdicts = [_verdict(each.id, judge.name, *pair) for each, pair in zip(comparisons, pairs[: ends[0]], strict=True)]
+    verdicts = [
+        verdict_of(each.id, judge.name, *pair) for each, pair in zip(comparisons, pairs[: ends[0]], strict=True)
+    ]
     planted = [
-        Planted(sort=sort, verdict=_verdict(trap.id, judge.name, *pair))
+        Planted(sort=sort, verdict=verdict_of(trap.id, judge.name, *pair))
         for (sort, trap), pair in zip(traps, pairs[ends[0] : ends[1]], strict=True)
     ]
     swayed = [
@@ -152,14 +154,16 @@ def _with_answers(comparisons: Sequence[Comparison]) -> list[Comparison]:
     return [each for each in comparisons if said(each.candidate).strip() or said(each.baseline).strip()]
 
 
-def _both_orders(each: Comparison) -> tuple[Showing, Showing]:
+def both_orders(each: Comparison) -> tuple[Showing, Showing]:
+    """The comparison with the candidate first, and with the candidate second."""
     return (
         Showing(prompt=each.prompt, first=each.candidate, second=each.baseline),
         Showing(prompt=each.prompt, first=each.baseline, second=each.candidate),
     )
 
 
-def _verdict(name: str, judge: str, candidate_first: Reading, candidate_second: Reading) -> Verdict:
+def verdict_of(name: str, judge: str, candidate_first: Reading, candidate_second: Reading) -> Verdict:
+    """What a judge holds of the comparison called `name`, from its readings in both orders."""
     one = _side(candidate_first.choice, first="candidate", second="baseline")
     other = _side(candidate_second.choice, first="baseline", second="candidate")
     return Verdict(

@@ -58,15 +58,29 @@ class Reading:
     cached: bool = False
 
 
+@dataclass(frozen=True, kw_only=True)
+class Written:
+    """What a judge itself answered to a prompt: the text, or a code of `FAULTS`; whether it was cached."""
+
+    text: str
+    fault: str = ""
+    cached: bool = False
+
+
 AskAll = Callable[[Sequence[Showing]], list[Reading]]
+WriteAll = Callable[[Sequence[Turns]], list[Written]]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Judge:
-    """A name and a function that reads a choice for each showing, in their order."""
+    """A name and a function that reads a choice for each showing, in their order.
+
+    write: its own answers to prompts, in their order; None for a judge that writes nothing.
+    """
 
     name: str
     ask: AskAll
+    write: WriteAll | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

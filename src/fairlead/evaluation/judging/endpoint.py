@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
-from typing import Any
+from typing import Any, Literal
 
 import httpx2 as httpx
 
@@ -23,18 +23,29 @@ LATER = frozenset({408, 409, 425, 429, 500, 502, 503, 504, 529})
 """Statuses of faults that may pass."""
 GOES_ON = "Answers so far are kept: the same command goes on from there."
 MOST_SHOWN = 300  # characters of a server's complaint
+Asker = Literal["judge", "model"]
+"""What a server stands behind: a judge, or a model that is measured or asked for answers."""
 MILLION = 1_000_000
 
 
 class Endpoint:
     """One server and one model of it, with the calls and money this run has spent on it.
 
-    key: the secret, None where the server asks for none; it is sent to the server and shown nowhere. Use it as a
-    context manager; `complete` is a `Complete`.
+    key: the secret, None where the server asks for none; it is sent to the server and shown nowhere. kind, name: what
+    messages call it. extra: further fields of every request. Use it as a context manager; `complete` is a `Complete`.
     """
 
-    def __init__(self, settings: EndpointSection, *, name: str, key: str | None) -> None:
+    def __init__(
+        self,
+        settings: EndpointSection,
+        *,
+        name: str,
+        key: str | None,
+        kind: Asker = "judge",
+        extra: Mapping[str, Any] | None = None,
+    ) -> None:
         self.settings, self.name, self._key = settings, name, key
+        self._kind, self._called, self._extra = kind, f"{kind} {name!r}", dict(extra or {})
         self.calls, self.spent = 0, 0.0
         self._reserved = 0.0
         self._next_start = 0.0
@@ -87,6 +98,7 @@ class Endpoint:
             "messages": [{"role": turn.role, "content": turn.content} for turn in prompt],
             "temperature": self.settings.temperature,
             "max_tokens": self.settings.max_tokens,
+            **self._extra,
         }
         dearest = self._dearest(prompt)
         trouble: FairleadError | Completion = Completion(text="", fault="malformed")
@@ -129,13 +141,13 @@ class Endpoint:
         rate, limit = self.settings.requests_per_minute, self.settings.max_cost
         with self._lock:
             if limit is not None and self.spent + self._reserved + dearest > limit:
-                problem = f"judge {self.name!r} has cost {self.spent:.4g}; the next call could pass max_cost {limit:g}."
+                problem = f"{self._called} has cost {self.spent:.4g}; the next call could pass max_cost {limit:g}."
                 raise RunError(f"{problem} {GOES_ON} Raise max_cost to spend more.")
             now = time.monotonic()
             start = max(now, self._next_start)
             self._next_start = start + (60 / rate if rate else 0.0)
         if self._stop.wait(start - now):
-            raise RunError(f"judge {self.name!r} was stopped. {GOES_ON}")
+            raise RunError(f"{self._called} was stopped. {GOES_ON}")
         with self._lock:
             self.calls += 1
             self._reserved += dearest
@@ -169,18 +181,18 @@ class Endpoint:
     def _unreachable(self, error: Exception) -> MachineError:
         kind = "did not answer in time" if isinstance(error, httpx.TimeoutException) else "cannot be reached"
         remedy = f"Check that the server runs, and the network. {GOES_ON}"
-        return MachineError(f"judge {self.name!r}: {self.settings.url} {kind} ({self._shown(str(error))}). {remedy}")
+        return MachineError(f"{self._called}: {self.settings.url} {kind} ({self._shown(str(error))}). {remedy}")
 
     def _at_fault(self, reply: httpx.Response) -> MachineError:
-        said = f"judge {self.name!r}: {self.settings.url} answers {reply.status_code} ({self._complaint(reply)})"
+        said = f"{self._called}: {self.settings.url} answers {reply.status_code} ({self._complaint(reply)})"
         return MachineError(f"{said} after {self.settings.retries + 1} tries. Wait, or lower concurrency. {GOES_ON}")
 
     def _refused(self, reply: httpx.Response) -> ConfigError:
         is_key = reply.status_code in (401, 403)
-        field = f"judges.{self.name}.endpoint.{'api_key_env' if is_key else 'url'}"
+        field, source = _place(self._kind, self.name, "api_key_env" if is_key else "url")
         remedy = "Set the environment variable to a key that is valid there." if is_key else "Check url and model."
         problem = f"{self.settings.url} answers {reply.status_code} ({self._complaint(reply)})."
-        return ConfigError([Fault(field=field, problem=problem, remedy=remedy)], source="judge.yaml")
+        return ConfigError([Fault(field=field, problem=problem, remedy=remedy)], source=source)
 
     def _complaint(self, reply: httpx.Response) -> str:
         return self._shown(reply.text) or "without a word"
@@ -191,16 +203,21 @@ class Endpoint:
         return (text if self._key is None else text.replace(self._key, "…"))[:MOST_SHOWN]
 
 
-def key_from_environment(settings: EndpointSection, *, name: str) -> str | None:
+def key_from_environment(settings: EndpointSection, *, name: str, kind: Asker = "judge") -> str | None:
     """The key in the environment variable that the settings name. Raises ConfigError where it is not set."""
     if settings.api_key_env is None:
         return None
     key = os.environ.get(settings.api_key_env, "").strip()
     if not key:
         problem = f"the environment variable {settings.api_key_env} is not set."
-        fault = Fault(field=f"judges.{name}.endpoint.api_key_env", problem=problem, remedy="Export the key under it.")
-        raise ConfigError([fault], source="judge.yaml")
+        field, source = _place(kind, name, "api_key_env")
+        raise ConfigError([Fault(field=field, problem=problem, remedy="Export the key under it.")], source=source)
     return key
+
+
+def _place(kind: Asker, name: str, field: str) -> tuple[str, str]:
+    """Where a setting was given: its field, and what holds it."""
+    return (f"judges.{name}.endpoint.{field}", "judge.yaml") if kind == "judge" else (field, "endpoint")
 
 
 def identity_of(settings: EndpointSection) -> dict[str, Any]:

@@ -31,6 +31,13 @@ MEANINGS = {
     "judge/human_kappa": "Cohen's kappa of the judge and people",
     "judge/human_longer_preferred": "share of the same comparisons, decided by people, that the longer answer wins",
     "judge/panel_agreement": "Fleiss' kappa of the judges",
+    "judge/own_preferred": "share of comparisons in which the judge prefers the answer that it wrote itself; a tie is "
+    "half; whether it is right to shows in judge/self_preference",
+    "judge/self_preference": "how much more often the judge prefers its own answer than others do, where both decided; "
+    "0 without a bias",
+    "judge/self_preference_equal_opportunity": "of answers that others prefer, how much more often the judge sees that "
+    "of its own than of a rival's; 0 without a bias",
+    "judge/strength": "Bradley–Terry strength, 0 on average over the models; 1 more is odds of 2.7 to 1",
 }
 
 
@@ -42,7 +49,7 @@ def win_rates(
     seed: int,
     void: bool,
 ) -> list[Measurement]:
-    """The win rate, that with length held equal, and the win rate of each segment.
+    """The candidate's win rate, that with length held equal, and the win rate of each segment.
 
     prompts: a key of each comparison's prompt; comparisons that share one are resampled together. A void run has no
     values: its measures say so by None.
@@ -55,8 +62,8 @@ def win_rates(
     measures = [_rate(judged, {}, seed, void)]
     outcomes = [WORTH[outcome] for _, outcome, _ in judged]
     lengths = [float(len(said(each.candidate)) - len(said(each.baseline))) for each, _, _ in judged]
-    fair = length_controlled(outcomes, lengths, seed=seed)
-    measures.append(_measure(CONTROLLED, fair.value, fair.interval, fair.n, direction="up", void=void))
+    fair = length_controlled(outcomes, lengths, [prompt for *_, prompt in judged], seed=seed)
+    measures.append(measure(CONTROLLED, fair.value, fair.interval, fair.n, direction="up", void=void))
     for segment in sorted({each.segment for each, _, _ in judged if each.segment is not None}):
         part = [item for item in judged if item[0].segment == segment]
         measures.append(_rate(part, {"segment": segment}, seed, void))
@@ -104,14 +111,14 @@ def panel_agreement(asked: Sequence[Asked], *, seed: int) -> list[Measurement]:
                 counts[row, SIDES.index(verdict.outcome)] += 1
     n = int((counts.sum(axis=1) >= 2).sum())
     interval = bootstrap_agreement(counts, fleiss, seed=seed)
-    return [_measure("judge/panel_agreement", fleiss_kappa(counts), interval, n, unit="", direction="up")]
+    return [measure("judge/panel_agreement", fleiss_kappa(counts), interval, n, unit="", direction="up")]
 
 
 def _rate(
     judged: Sequence[tuple[Comparison, Side, str]], part: Mapping[str, str], seed: int, void: bool
 ) -> Measurement:
     found = win_rate([WORTH[outcome] for _, outcome, _ in judged], [prompt for _, _, prompt in judged], seed=seed)
-    return _measure(WIN_RATE, found.value, found.interval, found.n, direction="up", part=part, void=void)
+    return measure(WIN_RATE, found.value, found.interval, found.n, direction="up", part=part, void=void)
 
 
 def _against_people(
@@ -134,7 +141,7 @@ def _against_people(
     ends = Interval(*np.quantile(kappas, [0.025, 0.975]).tolist()) if kappas.size else Interval(np.nan, np.nan)
     measures = [
         _share("judge/human_agreement", int(np.trace(table)), len(both), "up", part),
-        _measure("judge/human_kappa", cohen_kappa(table), ends, len(both), unit="", direction="up", part=part),
+        measure("judge/human_kappa", cohen_kappa(table), ends, len(both), unit="", direction="up", part=part),
     ]
     longer, n = _longer([each for each, _, _ in both], [people for _, people, _ in both])
     return measures + ([_share("judge/human_longer_preferred", longer, n, "none", part)] if n else [])
@@ -165,10 +172,10 @@ def _choices(verdict: Verdict) -> Iterator[bool]:
 
 
 def _share(name: str, k: int, n: int, direction: Direction, part: Mapping[str, str]) -> Measurement:
-    return _measure(name, k / n, wilson(k, n), n, direction=direction, part=part)
+    return measure(name, k / n, wilson(k, n), n, direction=direction, part=part)
 
 
-def _measure(
+def measure(
     name: str,
     value: float,
     interval: Interval,
@@ -179,6 +186,7 @@ def _measure(
     part: Mapping[str, str] | None = None,
     void: bool = False,
 ) -> Measurement:
+    """A measure of a judge run, with its meaning; without values where the run is void."""
     value, low, high = (np.nan,) * 3 if void else (value, interval.low, interval.high)
     return Measurement(
         name=name,
