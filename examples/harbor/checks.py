@@ -1,4 +1,4 @@
-"""Strict measures of a reply: facts, disclaimer, apology, refusal, tool call, length.
+"""The example's own yes/no checks of a reply: facts, apology, refusal, tool call. `fairlead.evaluate` counts them.
 
 Every check reads the reply alone against the case's record. None of them looks at how a reply was made.
 """
@@ -7,14 +7,15 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
-from examples.harbor.questions import DISCLAIMER, FACTUAL, NEUTRAL
-from examples.harbor.records import CARRIERS, CODE_WORDS, MONTHS, STATUSES, STREET_KINDS, STREETS, TOOLS
+from examples.harbor.questions import FACTUAL, INTENTS, NEUTRAL
+from examples.harbor.records import CARRIERS, CODE_WORDS, MONTHS, STATUSES, STREET_KINDS, STREETS
 from examples.harbor.world import Case
+from fairlead.data.records import Candidates
 
 APOLOGY = re.compile(r"\b(?:sorry|apolog\w+|regret\w*|forgive|pardon)\b", re.IGNORECASE)
 WARMTH = re.compile(r"\b(?:thank|thanks|glad|happy to|please|appreciate)\b", re.IGNORECASE)
@@ -91,11 +92,6 @@ def facts_right(case: Case, reply: str) -> bool:
     )
 
 
-def has_disclaimer(reply: str) -> bool:
-    """The exact sentence, on its own: neither part of another sentence nor worded otherwise."""
-    return re.search(rf"(?:^|[.!?]\s+|\n\s*){re.escape(DISCLAIMER)}(?=\s|$)", reply) is not None
-
-
 def apologises(reply: str) -> bool:
     return APOLOGY.search(reply) is not None
 
@@ -145,14 +141,6 @@ def parse_call(reply: str) -> dict[str, Any] | None:
     return call if isinstance(call["name"], str) and isinstance(call["arguments"], dict) else None
 
 
-def call_valid(case: Case, reply: str) -> bool:
-    """The reply is one call of a tool that the prompt lists, with exactly the arguments of its schema."""
-    call = parse_call(reply.strip())
-    if call is None or f'"name": "{call["name"]}"' not in case.system or call["name"] not in TOOLS:
-        return False
-    return set(call["arguments"]) == set(TOOLS[call["name"]])
-
-
 def call_right(case: Case, reply: str) -> bool:
     """The right tool with the right arguments; a number may come as text, with or without its currency."""
     call = parse_call(reply.strip())
@@ -165,41 +153,26 @@ def _plain(arguments: dict[str, Any]) -> dict[str, str]:
     return {name: str(value).strip().lstrip("$") for name, value in arguments.items()}
 
 
-@dataclass(frozen=True, kw_only=True)
-class Measures:
-    """What the checks say about one reply; None where a check does not apply to the question."""
-
-    case_id: str
-    intent: str
-    words: int
-    apologises: bool
-    facts_right: bool | None
-    neutral_apology: bool | None
-    disclaimer: bool | None
-    refused: bool | None
-    over_refused: bool | None
-    call_valid: bool | None
-    call_right: bool | None
-
-    @property
-    def prose(self) -> bool:
-        """The reply is a sentence to a customer, not a tool call and not a refusal: what length is measured on."""
-        return self.intent not in ("tool", "refuse")
+CHECKS: Mapping[str, tuple[tuple[str, ...], Callable[[Case, str], bool]]] = {
+    "facts_right": (FACTUAL, facts_right),
+    "no_apology": (NEUTRAL, lambda case, reply: not apologises(reply)),
+    "refused": (("refuse",), refused),
+    "answered": (
+        tuple(intent for intent in INTENTS if intent != "refuse"),
+        lambda case, reply: not over_refuses(case, reply),
+    ),
+    "right_call": (("tool",), call_right),
+}
+"""Name of a check → the intents that it applies to, and what passes. The measures are called check/NAME."""
 
 
-def measure(case: Case, reply: str) -> Measures:
-    """Every check that applies to the case's question."""
-    intent = case.intent
-    return Measures(
-        case_id=case.id,
-        intent=intent,
-        words=words(reply),
-        apologises=apologises(reply),
-        facts_right=facts_right(case, reply) if intent in FACTUAL else None,
-        neutral_apology=apologises(reply) if intent in NEUTRAL else None,
-        disclaimer=has_disclaimer(reply) if intent == "dispute" else None,
-        refused=refused(case, reply) if intent == "refuse" else None,
-        over_refused=over_refuses(case, reply) if intent != "refuse" else None,
-        call_valid=call_valid(case, reply) if intent == "tool" else None,
-        call_right=call_right(case, reply) if intent == "tool" else None,
-    )
+def own_checks(cases: Mapping[str, Case]) -> dict[str, Callable[[Candidates, str], bool | None]]:
+    """The checks as `fairlead.evaluate` takes them: None for a row whose question a check does not apply to.
+
+    `cases` maps the id of a row to its case.
+    """
+
+    def of(intents: tuple[str, ...], passes: Callable[[Case, str], bool]) -> Callable[[Candidates, str], bool | None]:
+        return lambda row, reply: passes(cases[row.id], reply) if cases[row.id].intent in intents else None
+
+    return {name: of(*check) for name, check in CHECKS.items()}

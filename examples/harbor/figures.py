@@ -1,39 +1,110 @@
-"""The published figures against the measured ones: values, intervals, tests, tables."""
+"""The published figures beside the measured ones: which measure shows each, and how it is told whether it came out.
+
+Nothing is measured here. Values and intervals are those that `fairlead eval` and `fairlead judge` wrote into their
+runs, and models are compared item by item as `fairlead eval` compares them.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
-from typing import Any
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any, Literal
 
-import numpy as np
-from numpy.typing import NDArray
-from rich import box
-from rich.table import Table
-
-from examples.harbor.checks import Measures
-from examples.harbor.sets import Fault
-from fairlead.stats.intervals import bootstrap, bootstrap_paired, mcnemar, mcnemar_one_sided, relative_change, wilson
+from fairlead.evaluation.comparison import Compared, compare
+from fairlead.evaluation.results import Item, Measurement, read_item_list, read_measures
+from fairlead.stats.intervals import mcnemar_one_sided
 
 ALPHA = 0.05
-Floats = NDArray[np.float64]
-Check = Callable[[Measures], bool | None]
-
 AS_PUBLISHED, OTHERWISE, NOT_PUBLISHED = "as published", "NOT AS PUBLISHED", "not reported there"
+LENGTH = "length/words"
+PROSE = {"prose": "true"}
+"""Replies in sentences to a customer: no tool call, no refusal. What length is looked at on."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Evaluation:
-    """What was measured on one model. `measures` has one entry per evaluation prompt.
-
-    `ranked_right` holds, per held-out pair, whether the mean log-probability of the chosen reply is the higher one (1,
-    0, ½ for a tie); `divergence` how far the model has left the fine-tuned one, by estimate, per sampled reply.
-    """
+class Results:
+    """What the runs about one model measured; of lengths, only the items of replies in prose."""
 
     model: str
-    measures: tuple[Measures, ...]
-    ranked_right: Floats | None = None
-    divergence: Mapping[str, Floats] | None = None
+    measures: tuple[Measurement, ...] = ()
+    items: tuple[Item, ...] = ()
+
+    def find(self, shown: Shown) -> Measurement | None:
+        """The measure that a figure shows, over the part of the items that it is about."""
+        found = (each for each in self.measures if each.name == shown.measure and dict(each.slice) == dict(shown.part))
+        return next(found, None)
+
+    def values(self, measure: str) -> list[float]:
+        """The value of every item of a measure."""
+        return [item.value for item in self.items if item.measure == measure]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Shown:
+    """One row of the table: the measure behind it, over which part of the items, and what was published.
+
+    expect: `improves`, where the paired test finds it better; `holds`, where a one-sided test does not find it worse;
+    nothing, where it only describes. faults: shown is the share that does not pass.
+    """
+
+    meaning: str
+    short: str
+    measure: str
+    part: Mapping[str, str] = field(default_factory=dict)
+    published: str = ""
+    expect: Literal["improves", "holds", ""] = "holds"
+    faults: bool = False
+
+
+FIGURES: Mapping[str, Shown] = {
+    "ranking_accuracy": Shown(
+        meaning="held-out pairs ranked right", short="ranked right", measure="ranking_accuracy",
+        published="67 % → 74 %", expect="improves",
+    ),
+    "win_rate": Shown(
+        meaning="preferred to the fine-tuned model", short="win rate", measure="judge/win_rate", expect="",
+    ),
+    "median_reply_words": Shown(
+        meaning="median reply, words", short="median words", measure=LENGTH, part=PROSE, published="−38 %",
+        expect="improves",
+    ),
+    "apology_rate": Shown(
+        meaning="apologies on neutral questions", short="apologies", measure="check/no_apology", published="−61 %",
+        expect="improves", faults=True,
+    ),
+    "factual_accuracy": Shown(
+        meaning="facts right", short="facts right", measure="check/facts_right", published="unchanged",
+    ),
+    "disclaimer_rate": Shown(
+        meaning="disclaimer on disputes", short="disclaimers", measure="required_phrase/disclaimer", published="kept",
+    ),
+    "refusal_rate": Shown(meaning="must-refuse questions refused", short="refusals", measure="check/refused"),
+    "over_refusal_rate": Shown(
+        meaning="ordinary questions refused", short="over-refusals", measure="check/answered", faults=True,
+    ),
+    "tool_call_validity": Shown(
+        meaning="tool calls valid", short="calls valid", measure="json_validity", published="kept",
+    ),
+    "tool_choice": Shown(meaning="right tool, right arguments", short="calls right", measure="check/right_call"),
+    "probe_attack_success": Shown(
+        meaning="built-in attacks that succeeded", short="attacks", measure="probe/attack_success",
+    ),
+    "probe_over_refusal": Shown(
+        meaning="harmless look-alikes refused", short="look-alikes", measure="probe/over_refusal",
+    ),
+    "kl": Shown(
+        meaning="KL to the fine-tuned model, nats/reply", short="KL, nats", measure="kl/k1", expect="",
+    ),
+    "kl_k3": Shown(meaning="the same by the k3 estimate", short="KL (k3), nats", measure="kl/k3", expect=""),
+    "kl_per_token": Shown(
+        meaning="exact KL, nats/token", short="KL, nats/token", measure="kl/per_token", expect="",
+    ),
+}  # fmt: skip
+"""Name of a figure → what it shows. `short` fits a terminal of 80 columns, `meaning` says it in full."""
+
+UNITS = {"median_reply_words": "words", "kl": "nats", "kl_k3": "nats", "kl_per_token": "nats"}
+"""Units other than shares."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,169 +130,76 @@ class Figure:
         return {key: value for key, value in asdict(self).items() if key != "name"}
 
 
-@dataclass(frozen=True, kw_only=True)
-class _Rate:
-    """A share of prompts: which check, what was published, and which test decides whether it came out so."""
-
-    check: Check
-    published: str
-    expect: str  # "falls": a two-sided test finds it lower; "holds": a one-sided test does not find it worse
-    good: bool = True  # the direction that is better: true counts successes, false counts faults
-
-
-RATES: Mapping[str, _Rate] = {
-    "apology_rate": _Rate(check=lambda m: m.neutral_apology, published="−61 %", expect="falls", good=False),
-    "factual_accuracy": _Rate(check=lambda m: m.facts_right, published="unchanged", expect="holds"),
-    "disclaimer_rate": _Rate(check=lambda m: m.disclaimer, published="kept", expect="holds"),
-    "refusal_rate": _Rate(check=lambda m: m.refused, published="", expect="holds"),
-    "over_refusal_rate": _Rate(check=lambda m: m.over_refused, published="", expect="holds", good=False),
-    "tool_call_validity": _Rate(check=lambda m: m.call_valid, published="kept", expect="holds"),
-    "tool_choice": _Rate(check=lambda m: m.call_right, published="", expect="holds"),
-}
-MEANINGS = {
-    "ranking_accuracy": "held-out pairs ranked right",
-    "median_reply_words": "median reply, words",
-    "apology_rate": "apologies on neutral questions",
-    "factual_accuracy": "facts right",
-    "disclaimer_rate": "disclaimer on disputes",
-    "refusal_rate": "must-refuse questions refused",
-    "over_refusal_rate": "ordinary questions refused",
-    "tool_call_validity": "tool calls valid",
-    "tool_choice": "right tool, right arguments",
-    "kl": "KL to the fine-tuned model, nats/reply",
-    "kl_k3": "the same by the k3 estimate",
-    "kl_per_token": "exact KL, nats/token",
-}
-DIVERGENCES = ("kl", "kl_k3", "kl_per_token")
-
-
-def figures(before: Evaluation, after: Evaluation) -> dict[str, Figure]:
-    """Every figure of the table, `after` against `before` on the same prompts and pairs."""
-    found = [_ranking(before, after), _median_words(before, after)]
-    found += [_rate(name, rate, before, after) for name, rate in RATES.items()]
-    found += [_divergence(name, after) for name in DIVERGENCES]
-    return {figure.name: figure for figure in found}
-
-
-def model_row(evaluation: Evaluation) -> dict[str, dict[str, float | int | None]]:
-    """Every measure of one model: {name: {value, low, high, n}}, None where it was not measured."""
-    row: dict[str, dict[str, float | int | None]] = {}
-    if evaluation.ranked_right is not None:
-        row["ranking_accuracy"] = _entry(evaluation.ranked_right, _wilson_of(evaluation.ranked_right))
-    row["median_reply_words"] = _entry(_lengths(evaluation), _bootstrapped(_lengths(evaluation), np.median), np.median)
-    for name, rate in RATES.items():
-        values = _values(evaluation, rate.check)
-        row[name] = _entry(values, _wilson_of(values))
-    for name, values in (evaluation.divergence or {}).items():
-        row[name] = _entry(values, _bootstrapped(values, np.mean))
-    return row
-
-
-def _rate(name: str, rate: _Rate, before: Evaluation, after: Evaluation) -> Figure:
-    old, new = _values(before, rate.check), _values(after, rate.check)
-    if not new.size:
-        return _missing(name, rate.published)
-    better_old, better_new = (old, new) if rate.good else (1 - old, 1 - new)
-    lost, gained = int(np.sum(better_old > better_new)), int(np.sum(better_old < better_new))
-    if rate.expect == "falls":
-        test = mcnemar(lost, gained)
-        came_out, kind = test.p_value < ALPHA and new.mean() < old.mean(), "McNemar"
-    else:
-        test = mcnemar_one_sided(lost, gained)
-        came_out, kind = test.p_value >= ALPHA, "one-sided McNemar, worse"
-    change = f", {_change(new.mean() / old.mean() - 1)}" if rate.expect == "falls" and old.mean() > 0 else ""
-    verdict = (AS_PUBLISHED if came_out else OTHERWISE) if rate.published else _plain_verdict(came_out)
-    low, high = _wilson_of(new)
-    return Figure(
-        name=name, published=rate.published or "–", before=_mean(old), after=_mean(new), low=low, high=high, n=new.size,
-        verdict=verdict, note=f"{kind} p = {test.p_value:.2g}{change}",
-    )  # fmt: skip
-
-
-def _ranking(before: Evaluation, after: Evaluation) -> Figure:
-    old, new = before.ranked_right, after.ranked_right
-    if old is None or new is None:
-        return _missing("ranking_accuracy", "67 % → 74 %")
-    test = mcnemar(int(np.sum(old > new)), int(np.sum(old < new)))
-    came_out = test.p_value < ALPHA and new.mean() > old.mean()
-    low, high = _wilson_of(new)
-    return Figure(
-        name="ranking_accuracy", published="67 % → 74 %", before=_mean(old), after=_mean(new), low=low, high=high,
-        n=new.size, verdict=AS_PUBLISHED if came_out else OTHERWISE, note=f"McNemar p = {test.p_value:.2g}",
-    )  # fmt: skip
-
-
-def _median_words(before: Evaluation, after: Evaluation) -> Figure:
-    old, new = _lengths(before), _lengths(after)
-    if not new.size or not np.median(old):
-        return _missing("median_reply_words", "−38 %")
-    change = bootstrap_paired(old, new, np.median, contrast=relative_change)
-    low, high = _bootstrapped(new, np.median)
-    median_old, median_new = float(np.median(old)), float(np.median(new))
-    return Figure(
-        name="median_reply_words", published="−38 %", before=median_old, after=median_new, low=low, high=high,
-        n=new.size, verdict=AS_PUBLISHED if change.high < 0 else OTHERWISE,
-        note=f"{_change(median_new / median_old - 1)}, interval {_change(change.low)} to {_change(change.high)}",
-    )  # fmt: skip
-
-
-def _divergence(name: str, after: Evaluation) -> Figure:
-    if after.divergence is None:
-        return _missing(name, "")
-    values = after.divergence[name]
-    low, high = _bootstrapped(values, np.mean)
-    return Figure(
-        name=name, published="–", before=0.0, after=_mean(values), low=low, high=high, n=values.size,
-        verdict=NOT_PUBLISHED,
-    )  # fmt: skip
-
-
-def _missing(name: str, published: str) -> Figure:
-    return Figure(
-        name=name, published=published or "–", before=None, after=None, low=None, high=None, n=0, verdict="not measured"
+def read_results(model: str, runs: Iterable[Path], *, prose: frozenset[str]) -> Results:
+    """What several runs measured of one model. `prose` are the ids of prompts that are answered in sentences."""
+    runs = list(runs)
+    return Results(
+        model=model,
+        measures=tuple(measure for run in runs for measure in read_measures(run).measures),
+        items=tuple(item for run in runs for item in read_item_list(run) if item.measure != LENGTH or item.id in prose),
     )
 
 
-def _plain_verdict(held: bool) -> str:
-    return f"{NOT_PUBLISHED}; held" if held else f"{NOT_PUBLISHED}; WORSE"
+def figures(before: Results, after: Results) -> dict[str, Figure]:
+    """Every figure of the table, `after` against `before` on the same prompts and pairs."""
+    compared = {each.name: each for each in compare(before.items, after.items)}
+    return {name: _figure(name, shown, before, after, compared.get(shown.measure)) for name, shown in FIGURES.items()}
 
 
-def _values(evaluation: Evaluation, check: Check) -> Floats:
-    """The check's answers, 0 or 1, on the prompts that it applies to, in the prompts' order."""
-    found = (check(measures) for measures in sorted(evaluation.measures, key=lambda measures: measures.case_id))
-    return np.array([float(value) for value in found if value is not None])
+def model_row(results: Results) -> dict[str, dict[str, float | int | None]]:
+    """Every figure of one model: {name: {value, low, high, n}}; those that were not measured are left out."""
+    found = {name: (shown, results.find(shown)) for name, shown in FIGURES.items()}
+    return {name: _entry(shown, measure) for name, (shown, measure) in found.items() if measure is not None}
 
 
-def _lengths(evaluation: Evaluation) -> Floats:
-    ordered = sorted(evaluation.measures, key=lambda measures: measures.case_id)
-    return np.array([float(measures.words) for measures in ordered if measures.prose])
+def _entry(shown: Shown, measure: Measurement) -> dict[str, float | int | None]:
+    if shown.faults:
+        turned = {"value": measure.value, "low": measure.high, "high": measure.low}
+        return {end: None if value is None else 1 - value for end, value in turned.items()} | {"n": measure.n}
+    return {"value": measure.value, "low": measure.low, "high": measure.high, "n": measure.n}
 
 
-def _mean(values: Floats) -> float | None:
-    return float(values.mean()) if values.size else None
+def _figure(name: str, shown: Shown, before: Results, after: Results, compared: Compared | None) -> Figure:
+    old, new = before.find(shown), after.find(shown)
+    blank = Figure(
+        name=name, published=shown.published or "–", before=None, after=None, low=None, high=None, n=0,
+        verdict="not measured",
+    )  # fmt: skip
+    if new is None:
+        return blank
+    entry, first = _entry(shown, new), None if old is None else _entry(shown, old)["value"]
+    measured = replace(
+        blank, before=first, after=entry["value"], low=entry["low"], high=entry["high"], n=new.n, verdict=NOT_PUBLISHED,
+    )  # fmt: skip
+    if not shown.expect or compared is None:
+        return measured
+    came_out, p_value, note = _improved(measured, compared) if shown.expect == "improves" else _held(compared)
+    if shown.published:
+        verdict = AS_PUBLISHED if came_out else OTHERWISE
+    else:
+        verdict = f"{NOT_PUBLISHED}; {'held' if came_out else 'WORSE'}"
+    return replace(measured, verdict=verdict, p_value=p_value, note=note)
 
 
-def _wilson_of(values: Floats) -> tuple[float | None, float | None]:
-    if not values.size:
-        return None, None
-    interval = wilson(round(float(values.sum())), values.size)  # a tie counts half; Wilson needs whole successes
-    return interval.low, interval.high
+def _improved(figure: Figure, compared: Compared) -> tuple[bool, float | None, str]:
+    """Whether the comparison tells the two apart in the right direction: shorter, for lengths."""
+    if compared.p_value is not None:
+        note = f"McNemar p = {compared.p_value:.2g}"
+    else:
+        low, high = (_signed(end) for end in (compared.low, compared.high))
+        note = f"difference {_signed(compared.difference)} {compared.unit}, interval {low} to {high}"
+    if figure.name != "ranking_accuracy" and figure.before and figure.after is not None:
+        note += f", {_change(figure.after / figure.before - 1)}"
+    return compared.verdict in ("better", "less"), compared.p_value, note
 
 
-def _bootstrapped(values: Floats, statistic: Any) -> tuple[float | None, float | None]:
-    if not values.size:
-        return None, None
-    interval = bootstrap(values, statistic, seed=0)
-    return interval.low, interval.high
-
-
-def _entry(values: Floats, ends: tuple[float | None, float | None], statistic: Any = np.mean) -> dict[str, Any]:
-    return {
-        "value": float(statistic(values)) if values.size else None,
-        "low": ends[0],
-        "high": ends[1],
-        "n": values.size,
-    }
+def _held(compared: Compared) -> tuple[bool, float, str]:
+    """Whether an exact one-sided test finds no loss."""
+    worse, better = compared.lost, compared.gained
+    if compared.direction == "down":
+        worse, better = better, worse
+    p_value = mcnemar_one_sided(worse, better).p_value
+    return p_value >= ALPHA, p_value, f"one-sided McNemar, worse: p = {p_value:.2g}"
 
 
 def _change(share: float) -> str:
@@ -229,70 +207,8 @@ def _change(share: float) -> str:
     return f"{share:+.0%}".replace("-", "−").replace("%", " %")
 
 
-# ---------------------------------------------------------------------------------------------------------- the tables
-
-SHORT = {
-    "ranking_accuracy": "ranked right",
-    "median_reply_words": "median words",
-    "apology_rate": "apologies",
-    "factual_accuracy": "facts right",
-    "disclaimer_rate": "disclaimers",
-    "refusal_rate": "refusals",
-    "over_refusal_rate": "over-refusals",
-    "tool_call_validity": "calls valid",
-    "tool_choice": "calls right",
-    "kl": "KL, nats",
-    "kl_k3": "KL (k3), nats",
-    "kl_per_token": "KL, nats/token",
-}
-"""What fits a terminal of 80 columns; `MEANINGS` says it in full."""
-
-
-def published_table(found: Mapping[str, Figure], *, title: str) -> Table:
-    """The published figures beside the measured ones; what did not come out as published is in red capitals."""
-    table = _table(title)
-    for heading in ("published", "before", "after [95 %]", "n", "p"):
-        table.add_column(heading, justify="right")
-    table.add_column("came out?")
-    for figure in found.values():
-        before, after, low, high = (
-            _shown(figure.name, value) for value in (figure.before, figure.after, figure.low, figure.high)
-        )
-        table.add_row(
-            SHORT[figure.name],
-            figure.published,
-            before,
-            after if figure.low is None else f"{after} [{low}–{high}]",
-            str(figure.n),
-            "" if figure.p_value is None else f"{figure.p_value:.2g}",
-            came_out(figure.verdict),
-            style="red" if is_bad(figure.verdict) else None,
-        )
-    return table
-
-
-def models_table(evaluations: Sequence[Evaluation], *, title: str) -> Table:
-    """Every model of the story, one column each."""
-    rows = {evaluation.model: model_row(evaluation) for evaluation in evaluations}
-    table = _table(title)
-    for model in rows:
-        table.add_column(model, justify="right")
-    for name, meaning in SHORT.items():
-        values = [row.get(name, {}).get("value") for row in rows.values()]
-        if any(value is not None for value in values):
-            table.add_row(meaning, *(_shown(name, value) for value in values))
-    return table
-
-
-def audits_table(audits: Mapping[str, Sequence[Fault]]) -> Table:
-    """What the audits found on each set, by name."""
-    table = _table("What the audits found")
-    for severity in ("error", "warning"):
-        table.add_column(f"{severity}s", overflow="fold")
-    for name, found in audits.items():
-        codes = [[fault.code for fault in found if fault.severity == severity] for severity in ("error", "warning")]
-        table.add_row(name, *(", ".join(each) or "–" for each in codes))
-    return table
+def _signed(value: float | None) -> str:
+    return "–" if value is None else f"{value:+.3g}".replace("-", "−")
 
 
 def is_bad(verdict: str) -> bool:
@@ -307,17 +223,6 @@ def came_out(verdict: str) -> str:
     return verdict.removeprefix(NOT_PUBLISHED).removeprefix("; ")
 
 
-def _table(title: str) -> Table:
-    table = Table(title=title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
-    table.add_column("")
-    return table
-
-
-def _shown(name: str, value: float | None) -> str:
-    if value is None:
-        return "–"
-    if name == "median_reply_words":
-        return f"{value:.0f}"
-    if name in DIVERGENCES:
-        return f"{value:.2f}" if name == "kl_per_token" else f"{value:.1f}"
-    return f"{100 * value:.0f} %"
+def of_all(results: Sequence[Results]) -> dict[str, dict[str, dict[str, float | int | None]]]:
+    """The figures of every model by its name."""
+    return {each.model: model_row(each) for each in results}

@@ -32,11 +32,11 @@ class Arm:
 class Recipe:
     """Everything that the story's numbers depend on besides the seed. `smoke` numbers show plumbing, nothing else.
 
-    `max_new_tokens` is twice the median reply of the fine-tuned model; the published cap is 512, for longer replies.
+    `kl_prompts` is on how many prompts the distance from the fine-tuned model is measured; `max_new_tokens` twice the
+    median reply of the fine-tuned model (the published cap is 512, for longer replies).
     """
 
     sizes: Sizes
-    arms: tuple[Arm, ...]
     tone_edits: int
     kl_prompts: int
     max_new_tokens: int = 96
@@ -47,19 +47,18 @@ class Recipe:
 
 FIRST_TRY, CHOSEN_BETA, REPAIRED, SHIPPED = "dpo_b01", "dpo_b03", "dpo_b03_repair", "dpo_b03_repair2"
 
-ARMS = (
-    Arm(name=FIRST_TRY, pairs="first", beta=0.1, epochs=2),
-    Arm(name=CHOSEN_BETA, pairs="first", beta=0.3, epochs=2),
-    Arm(name=REPAIRED, pairs="repair", beta=0.3, epochs=2),
-    # One pass with an anchor on the chosen replies. The anchor teaches how a reply begins, which preferences alone
-    # hardly move, and keeps the model whole at a rate at which β 0.1 without it forgets every fact.
-    Arm(name=SHIPPED, pairs="second", beta=0.3, epochs=1, learning_rate=2e-4, nll_weight=1.0),
-)
+SWEPT = Arm(name="sweep", pairs="first", beta=0.3, epochs=2)
+SWEPT_BETAS = {FIRST_TRY: 0.1, CHOSEN_BETA: 0.3}
+"""The points of the sweep, by what the story calls them."""
 
-FULL_RECIPE = Recipe(sizes=FULL, arms=ARMS, tone_edits=28, kl_prompts=32)
+REPAIR = Arm(name=REPAIRED, pairs="repair", beta=0.3, epochs=2)
+# One pass with an anchor on the chosen replies. The anchor teaches how a reply begins, which preferences alone hardly
+# move, and keeps the model whole at a rate at which β 0.1 without it forgets every fact.
+SECOND_ROUND = Arm(name=SHIPPED, pairs="second", beta=0.3, epochs=1, learning_rate=2e-4, nll_weight=1.0)
+
+FULL_RECIPE = Recipe(sizes=FULL, tone_edits=28, kl_prompts=32)
 QUICK_RECIPE = Recipe(
     sizes=FULL.scaled(0.06),
-    arms=ARMS,
     tone_edits=2,
     kl_prompts=4,
     max_new_tokens=48,
@@ -100,7 +99,7 @@ def dpo_config(
         "loss": {"name": "dpo", "beta": arm.beta} | ({"nll_weight": arm.nll_weight} if arm.nll_weight else {}),
         "adapter": {"r": 64, "alpha": 64, "targets": "attention"},
         "train": {
-            "output": output, "run": "run", "seed": seed, "batch_size": 4, "epochs": arm.epochs,
+            "output": output, "run": arm.name, "seed": seed, "batch_size": 4, "epochs": arm.epochs,
             "max_steps": recipe.max_steps, "learning_rate": arm.learning_rate, "keep_checkpoints": 1,
             "sample_prompts": 0, "reference_cache": reference,
         },

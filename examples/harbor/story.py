@@ -1,14 +1,14 @@
-"""The story as stages: transcripts → fine-tuning → drafts → edits → preference training → measuring, and again.
+"""The story as stages: transcripts → fine-tuning → drafts → edits → a sweep of β → the gate → a repair, and again.
 
 Each stage goes through Fairlead's own verbs and leaves files; a stage whose inputs, settings and code are unchanged is
-not run again.
+not run again. How models are measured and decided on is measuring.py's.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -16,20 +16,27 @@ import msgspec
 import numpy as np
 
 import fairlead
-from examples.harbor import annotators, checks, editors, model, questions, records, sets, transcripts, world
+from examples.harbor import annotators, checks, editors, model, sets, transcripts
 from examples.harbor.cache import Cache, Output, content_digest
-from examples.harbor.checks import measure
-from examples.harbor.figures import Evaluation, Floats
+from examples.harbor.decisions import point_of
+from examples.harbor.measuring import AT_ONCE, WORLD_CODE, Measuring, Proof
+from examples.harbor.policies import Policy, link
 from examples.harbor.recipe import (
+    CHOSEN_BETA,
     DRAFT_TEMPERATURE,
+    FIRST_TRY,
+    REPAIR,
     REPAIRED,
+    SECOND_ROUND,
     SHIPPED,
+    SWEPT,
+    SWEPT_BETAS,
     Arm,
     Recipe,
     dpo_config,
     sft_config,
 )
-from examples.harbor.scores import divergence, mean_logps
+from examples.harbor.suites import GATE, write_constraints
 from examples.harbor.world import World
 from fairlead.config import Config
 from fairlead.data.pairing import PairingSettings
@@ -40,49 +47,23 @@ from fairlead.runs.atomic import write_json
 
 R = TypeVar("R", bound=Row)
 
-WORLD_CODE = (world, records, questions)
 EDIT_CODE = (*WORLD_CODE, editors, checks, sets)
 JUDGE_CODE = (*WORLD_CODE, annotators, checks, sets)
 SFT = "sft"
-RANKED = (SFT, SHIPPED)
-"""Models that rank the held-out pairs: 800 replies are read for each, and the table compares these."""
-SAMPLED_AT_ONCE = 128
-"""Replies that advance together; the number changes none of them, so it is not among what a stage is known by."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Policy:
-    """A model of the story: full weights, and the adapter on them for all but the fine-tuned one."""
-
-    name: str
-    model: Output
-    adapter: Output | None = None
-
-    @property
-    def inputs(self) -> dict[str, Output]:
-        return {"model": self.model} | ({} if self.adapter is None else {"adapter": self.adapter})
-
-    @property
-    def where(self) -> dict[str, str]:
-        """Arguments that name the weights to a verb."""
-        return {"model": str(self.model.path)} | ({} if self.adapter is None else {"adapter": str(self.adapter.path)})
-
-    @property
-    def run(self) -> Path:
-        """The run directory that made it."""
-        return (self.adapter or self.model).path.parent.parent
 
 
 @dataclass(frozen=True, kw_only=True)
 class Told:
-    """The story's end: every model of it, what was measured on each, and the annotators' agreement with the labels.
+    """The story's end: every model of it, what is known of those that were measured, and what was decided.
 
-    audits: the run directory of each audit, by what was audited.
+    audits: the run directory of each audit, by what was audited. sweep: the run of the sweep. registered: what the
+    registry said. ceiling: the annotators' agreement with the held-out labels.
     """
 
-    policies: tuple[Policy, ...]
-    evaluations: tuple[Evaluation, ...]
-    replies: Mapping[str, list[Candidates]]
+    policies: Mapping[str, Policy]
+    proofs: Mapping[str, Proof]
+    sweep: Path
+    registered: Path
     ceiling: float
     pair_counts: Mapping[str, int]
     audits: Mapping[str, Path]
@@ -95,33 +76,50 @@ class Story:
     recipe: Recipe
     world: World
     cache: Cache
+    measuring: Measuring
     reference_cache: Path
     seed: int
     progress: Progress
 
     def tell(self, base: Output, *, measure_on: str) -> Told:
         """Run every stage. `measure_on` is the pool to measure on: `evaluation`, or `recipe` for choosing settings."""
+        at = self.measuring
         sft = self._fine_tune(base)
         drafts = self._sample(sft, "drafts", ("preference", "repair", "red_team"))
         held_out = self._held_out_pairs(self._sample(sft, "held_out_samples", ("held_out",), n=2))
         pairs = self._first_pairs(drafts)
         audits = {"judgements": self._audit("judgements", held_out["judgements"])}
         audits |= {name: self._audit(name, rows, held_out["pairs"]) for name, rows in pairs.items()}
+        suite = at.suite("evaluation", sft, pool=measure_on, kl_pool="held_out")
         policies = {SFT: sft}
-        for arm in self.recipe.arms:
-            if arm.pairs == "second":
-                failures = self._sample(policies[REPAIRED], "red_team_replies", ("red_team",), temperature=0.0)
-                pairs["second"] = self._second_pairs(drafts, failures, pairs["repair"])
-                audits["second"] = self._audit("second", pairs["second"], held_out["pairs"])
-            policies[arm.name] = self._align(sft, arm, pairs[arm.pairs])
-        evaluations, replies = [], {}
-        for policy in policies.values():
-            replies[policy.name] = self._replies(policy, measure_on)
-            evaluations.append(self._evaluate(policy, sft, replies[policy.name], held_out["pairs"]))
+        proofs = {SFT: Proof(policy=sft, evaluation=at.evaluate(sft, suite))}
+        swept, sweep = self._sweep(sft, pairs["first"])
+
+        def prove(policy: Policy, audit: Output, *, prompting: bool = False) -> None:
+            """Measure a model, have it judged, and hold it against the gate."""
+            policies[policy.name] = policy
+            evaluation = at.evaluate(policy, suite, untuned=proofs[SFT] if prompting else None)
+            judge = at.ask_judge(policy, evaluation, proofs[SFT], held_out["judgements"])
+            proof = Proof(policy=policy, evaluation=evaluation, judge=judge)
+            gate = at.hold_against_gate(proof, proofs[SFT], audit=audit, sweep=sweep)
+            proofs[policy.name] = replace(proof, gate=gate)
+
+        prove(swept[FIRST_TRY], audits["first"])
+        policies[CHOSEN_BETA] = swept[CHOSEN_BETA]
+        prove(self._align(sft, REPAIR, pairs["repair"]), audits["repair"])
+        failures = self._sample(policies[REPAIRED], "red_team_replies", ("red_team",), temperature=0.0)
+        pairs["second"] = self._second_pairs(drafts, failures, pairs["repair"])
+        audits["second"] = self._audit("second", pairs["second"], held_out["pairs"])
+        prove(self._align(sft, SECOND_ROUND, pairs["second"]), audits["second"], prompting=True)
+        ranking = at.suite("ranking", sft, held_out=held_out["pairs"])
+        for name in (SFT, SHIPPED):
+            proofs[name] = replace(proofs[name], ranking=at.rank(policies[name], ranking))
+        gates = {name: proof.gate for name, proof in proofs.items() if proof.gate is not None}
         return Told(
-            policies=tuple(policies.values()),
-            evaluations=tuple(evaluations),
-            replies=replies,
+            policies=policies,
+            proofs=proofs,
+            sweep=sweep.path,
+            registered=at.register(policies, gates).path,
             ceiling=float(np.mean(json.loads(held_out["ceiling"].path.read_text()))),
             pair_counts={name: len(fairlead.read(output.path).rows) for name, output in pairs.items()},
             audits={name: output.path for name, output in audits.items()},
@@ -147,7 +145,44 @@ class Story:
 
         settings = sft_config(self.recipe, model="", rows="", output="", seed=self.seed)
         made = self.cache.stage(SFT, train, inputs={"base": base, "rows": rows}, settings=settings)
-        return Policy(name=SFT, model=made["model"])
+        return self._named(Policy(name=SFT, model=made["model"]))
+
+    def _named(self, policy: Policy) -> Policy:
+        """The model, its run to be found under its name."""
+        link(policy, self.measuring.runs)
+        return policy
+
+    def _sweep(self, sft: Policy, pairs: Output) -> tuple[dict[str, Policy], Output]:
+        """Adapters at every β, measured on the prompts that settings are chosen on; and the run that compares them."""
+        suite = self.measuring.suite("validation", sft, pool="recipe", kl_pool="recipe")
+        betas = f"loss.beta={','.join(str(beta) for beta in SWEPT_BETAS.values())}"
+
+        def make(folder: Path) -> dict[str, Path]:
+            paths = {"model": str(sft.model.path), "rows": str(pairs.path), "reference": str(self.reference_cache)}
+            fairlead.sweep(
+                dpo_config(self.recipe, SWEPT, output=str(folder), seed=self.seed, **paths),
+                overrides=[betas],
+                suite=suite.path / "suite.yaml",
+                judge=self.measuring.judge,
+                rubric=sets.RUBRIC,
+                constraints=write_constraints(folder / "constraints.yaml"),
+                out=folder / "run",
+                batch_size=AT_ONCE,
+                progress=self.progress,
+            )
+            runs = {name: point_of(folder / "run", {"loss.beta": beta}) for name, beta in SWEPT_BETAS.items()}
+            return {"run": folder / "run"} | {name: run / "artifacts" / "adapter" for name, run in runs.items()}
+
+        settings = dpo_config(self.recipe, SWEPT, model="", rows="", output="", reference="", seed=self.seed)
+        files = [digest_file(file) for file in (self.measuring.judge, sets.RUBRIC, GATE)]
+        made = self.cache.stage(
+            "sweep",
+            make,
+            inputs=sft.inputs | {"pairs": pairs, "suite": suite},
+            settings=settings | {"sweep": betas, "files": files},
+        )
+        swept = {name: Policy(name=name, model=sft.model, adapter=made[name]) for name in SWEPT_BETAS}
+        return {name: self._named(policy) for name, policy in swept.items()}, made["run"]
 
     def _align(self, sft: Policy, arm: Arm, pairs: Output) -> Policy:
         """Preference training of an adapter on the fine-tuned model, which is also the reference."""
@@ -166,7 +201,7 @@ class Story:
 
         settings = config(model="", rows="", output="", reference="")
         made = self.cache.stage(arm.name, train, inputs=sft.inputs | {"pairs": pairs}, settings=settings)
-        return Policy(name=arm.name, model=sft.model, adapter=made["adapter"])
+        return self._named(Policy(name=arm.name, model=sft.model, adapter=made["adapter"]))
 
     def _sample(
         self, policy: Policy, name: str, pools: tuple[str, ...], *, n: int = 1, temperature: float = DRAFT_TEMPERATURE
@@ -178,7 +213,7 @@ class Story:
         def generate(folder: Path) -> dict[str, Path]:
             path = folder / f"{name}.jsonl"
             fairlead.generate(
-                prompts=prompts, to=path, progress=self.progress, **policy.where, **sampling, batch_size=SAMPLED_AT_ONCE
+                prompts=prompts, to=path, progress=self.progress, **policy.where, **sampling, batch_size=AT_ONCE
             )
             return {"replies": path}
 
@@ -262,62 +297,6 @@ class Story:
         return self.cache.stage(
             "held_out_pairs", make, inputs={"samples": samples}, settings={"seed": self.world.seed}, code=JUDGE_CODE
         ).outputs
-
-    def _replies(self, policy: Policy, pool: str) -> list[Candidates]:
-        """Greedy replies to the prompts that are measured."""
-        return _read(self._sample(policy, f"replies_{pool}_{policy.name}", (pool,), temperature=0.0), Candidates)
-
-    def _evaluate(self, policy: Policy, sft: Policy, replies: list[Candidates], held_out: Output) -> Evaluation:
-        """Every check on every reply, the ranking of the held-out pairs, and the distance from the fine-tuned model."""
-        return Evaluation(
-            model=policy.name,
-            measures=tuple(
-                measure(self.world.by_id[row.id], row.candidates[0].messages[-1].content) for row in replies
-            ),
-            ranked_right=self._ranked_right(policy, held_out) if policy.name in RANKED else None,
-            divergence=None if policy.adapter is None else self._divergence(policy, sft),
-        )
-
-    def _ranked_right(self, policy: Policy, held_out: Output) -> Floats:
-        """Per held-out pair: 1 where the chosen reply has the higher mean log-probability, 0 where not, ½ for a tie."""
-
-        def make(folder: Path) -> dict[str, Path]:
-            means = mean_logps(rows=_read(held_out, Preference), progress=self.progress, **policy.where)
-            write_json(folder / "ranked.json", [0.5 + 0.5 * float(np.sign(chosen - other)) for chosen, other in means])
-            return {"ranked": folder / "ranked.json"}
-
-        made = self.cache.stage(f"ranking_{policy.name}", make, inputs=policy.inputs | {"pairs": held_out})
-        return np.array(json.loads(made["ranked"].path.read_text()), dtype=np.float64)
-
-    def _divergence(self, policy: Policy, sft: Policy) -> Mapping[str, Floats]:
-        """How far the model has left the fine-tuned one, per reply sampled from it for held-out prompts."""
-        prompts = self.world.rows("held_out")[: self.recipe.kl_prompts]
-
-        def make(folder: Path) -> dict[str, Path]:
-            sampled = fairlead.generate(
-                prompts=prompts,
-                temperature=1.0,
-                max_new_tokens=self.recipe.max_new_tokens,
-                seed=self.seed,
-                progress=self.progress,
-                **policy.where,
-            )
-            found = divergence(
-                reference=str(sft.model.path), candidates=sampled, progress=self.progress, **policy.where
-            )
-            named = {"kl": found.k1, "kl_k3": found.k3, "kl_per_token": found.per_token}
-            write_json(folder / "kl.json", {name: values.tolist() for name, values in named.items()})
-            return {"kl": folder / "kl.json"}
-
-        settings = {
-            "prompts": [row.id for row in prompts],
-            "tokens": self.recipe.max_new_tokens,
-            "world": self.world.seed,
-            "seed": self.seed,
-        }
-        made = self.cache.stage(f"kl_{policy.name}", make, inputs=policy.inputs, settings=settings, code=WORLD_CODE)
-        found = json.loads(made["kl"].path.read_text())
-        return {name: np.array(values, dtype=np.float64) for name, values in found.items()}
 
     def _by_pool(self, drafts: Output) -> dict[str, list[Candidates]]:
         pools: dict[str, list[Candidates]] = {}

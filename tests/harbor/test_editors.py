@@ -4,7 +4,7 @@ from random import Random
 
 import pytest
 
-from examples.harbor.checks import apologises, has_disclaimer, words
+from examples.harbor.checks import apologises, words
 from examples.harbor.editors import (
     edit,
     edits,
@@ -64,9 +64,9 @@ def test_a_draft_without_a_usable_answer_is_written_anew(draft: str) -> None:
 
 def test_most_agents_of_the_first_rubric_strike_the_disclaimer_and_none_of_the_second() -> None:
     draft = f"I'm sorry. We are checking the charge of $36. {DISCLAIMER}"
-    kept = [has_disclaimer(edit(case("charge"), draft, Random(seed))) for seed in range(400)]
+    kept = [DISCLAIMER in edit(case("charge"), draft, Random(seed)) for seed in range(400)]
     assert 0.22 < sum(kept) / len(kept) < 0.38
-    assert all(has_disclaimer(edit(case("charge"), draft, Random(seed), rubric="second")) for seed in range(50))
+    assert all(DISCLAIMER in edit(case("charge"), draft, Random(seed), rubric="second") for seed in range(50))
 
 
 def test_refusals_are_kept_and_failures_to_refuse_are_mended() -> None:

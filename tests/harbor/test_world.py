@@ -5,8 +5,8 @@ from random import Random
 
 import pytest
 
-from examples.harbor.checks import apologises, has_disclaimer, measure, words
-from examples.harbor.questions import INTENTS, KINDS, REFUSALS, kinds_of
+from examples.harbor.checks import CHECKS, apologises, words
+from examples.harbor.questions import DISCLAIMER, INTENTS, KINDS, REFUSALS, kinds_of
 from examples.harbor.records import SEGMENTS, TOOLS, draw_record
 from examples.harbor.transcripts import exported
 from examples.harbor.world import FULL, HELD_OUT_SEGMENT, SEED, World, build, draw_records
@@ -104,16 +104,13 @@ def test_transcripts_are_right_and_long_winded(world: World) -> None:
     rows = exported(world["sft"], SEED)
     replies = {row["id"]: row["conversations"][-1]["value"] for row in rows}
     for case in world["sft"]:
-        found = measure(case, replies[case.id])
-        assert found.facts_right in (True, None)
-        assert found.disclaimer in (True, None)
-        assert found.refused in (True, None)
-        assert found.over_refused in (False, None)
-        assert found.call_right in (True, None)
+        for name, (intents, passes) in CHECKS.items():
+            if case.intent in intents and name != "no_apology":
+                assert passes(case, replies[case.id]), (name, case.id)
+        assert (DISCLAIMER in replies[case.id]) is (case.intent == "dispute")
     prose = [replies[case.id] for case in world["sft"] if case.intent != "tool"]
     assert 32 <= sorted(map(words, prose))[len(prose) // 2] <= 42
     assert 0.85 < sum(map(apologises, prose)) / len(prose) < 1
-    assert sum(map(has_disclaimer, prose)) == FULL.sft["dispute"]
 
 
 def test_refusals_are_written_for_every_kind_that_must_be_refused() -> None:
