@@ -18,6 +18,7 @@ import numpy as np
 import fairlead
 from examples.harbor import annotators, checks, editors, model, sets, transcripts
 from examples.harbor.cache import Cache, Output, content_digest
+from examples.harbor.checks import own_checks
 from examples.harbor.decisions import point_of
 from examples.harbor.measuring import AT_ONCE, WORLD_CODE, Measuring, Proof
 from examples.harbor.policies import Policy, link
@@ -166,6 +167,7 @@ class Story:
                 judge=self.measuring.judge,
                 rubric=sets.RUBRIC,
                 constraints=write_constraints(folder / "constraints.yaml"),
+                checks=own_checks(self.world.by_id),
                 out=folder / "run",
                 batch_size=AT_ONCE,
                 progress=self.progress,
@@ -180,6 +182,7 @@ class Story:
             make,
             inputs=sft.inputs | {"pairs": pairs, "suite": suite},
             settings=settings | {"sweep": betas, "files": files},
+            code=(*WORLD_CODE, checks),
         )
         swept = {name: Policy(name=name, model=sft.model, adapter=made[name]) for name in SWEPT_BETAS}
         return {name: self._named(policy) for name, policy in swept.items()}, made["run"]

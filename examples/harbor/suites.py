@@ -94,13 +94,9 @@ def call_schema(case: Case) -> dict[str, Any]:
 
 
 def write_constraints(path: Path) -> Path:
-    """The gate's rules that a sweep has evidence for: neither the example's own checks nor the audit's findings."""
+    """The gate's rules about what training must not break. What it is to reach is asked of what may ship alone."""
     gate: dict[str, Any] = yaml.safe_load(GATE.read_text(encoding="utf-8"))
-    kept = {
-        section: [rule for rule in gate[section] if not rule["measure"].startswith("check/")]
-        for section in ("measures", "non_regression")
-    }
-    return _dump({key: gate[key] for key in ("version", "alpha", "required_phrases")} | kept, path)
+    return _dump({key: gate[key] for key in ("version", "alpha", "required_phrases", "non_regression")}, path)
 
 
 def _in_prose(case: Case) -> bool:
