@@ -200,6 +200,19 @@ def test_lineage_reaches_the_first_ancestor_and_joins_shared_files(tmp_path: Pat
     assert sealed.inputs[0].sha256 in graph
 
 
+def test_lineage_is_the_same_from_a_relative_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    parent = make_run(tmp_path, name="sft")
+    child = make_run(tmp_path, name="dpo", parent=parent)
+    whole = run_report([child.path])
+    monkeypatch.chdir(tmp_path)
+    graphs = [
+        re.findall(r"<svg.*?</svg>", page, re.DOTALL)[-1]
+        for page in (whole, run_report([child.path.relative_to(tmp_path)]))
+    ]
+    assert "data/train.jsonl" in graphs[0]
+    assert graphs[0] == graphs[1]
+
+
 def test_a_parent_that_is_gone_is_said_to_be(tmp_path: Path) -> None:
     parent = make_run(tmp_path, name="sft")
     child = make_run(tmp_path, name="dpo", parent=parent)

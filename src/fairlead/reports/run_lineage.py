@@ -69,7 +69,7 @@ class _Graph:
             self.edges.append((key, made_key))
 
     def _add_input(self, run_path: Path, item: Input) -> None:
-        resolved = (run_path / item.path).resolve()
+        resolved = Path(item.path).resolve()
         key = str(resolved)
         rows = "" if item.rows is None else f"  {item.rows:,} rows"
         made = self.nodes.get(key)
@@ -77,7 +77,7 @@ class _Graph:
             self.nodes[key] = Node(key=key, label=_short_path(resolved), detail=item.sha256[:DIGEST_SHOWN] + rows)
         self.edges.append((key, str(run_path)))
         if item.parent_run is not None:
-            parent = (run_path / item.parent_run).resolve()
+            parent = Path(item.parent_run).resolve()
             self.nodes.setdefault(
                 str(parent), Node(key=str(parent), label=parent.name, detail="the folder is gone", kind="run")
             )
@@ -106,7 +106,7 @@ def _file_rows(runs: dict[Path, RunDirectory]) -> list[list[str]]:
     for path, run in runs.items():
         for item in run.inputs:
             count = "–" if item.rows is None else f"{item.rows:,}"
-            place = _short_path((path / item.path).resolve())
+            place = _short_path(Path(item.path).resolve())
             rows.append([place, path.name, count, data_set_text(item) or "–", item.sha256])
     return rows
 
