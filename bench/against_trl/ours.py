@@ -69,9 +69,11 @@ class Contender:
         )
         return cls(job, config, policy, objective, groups)
 
-    def first(self) -> dict[str, float]:
-        """Loss and metrics on the first batch, nothing updated."""
-        return self.objective.evaluate(self.groups[: self.job.batch])
+    def first(self) -> list[dict[str, float]]:
+        """Loss and metrics on every batch, nothing updated."""
+        size = self.job.batch
+        starts = range(0, self.job.batches * size, size)
+        return [self.objective.evaluate(self.groups[start : start + size]) for start in starts]
 
     @property
     def options(self) -> dict[str, Any]:
@@ -162,8 +164,14 @@ def main() -> None:
     torch.set_num_threads(job.threads)
     groups = make_groups(job)
     contender = Contender.prepare(job, groups)
+    first = contender.first()
     turnstile.say(
-        READY, **contender.first(), rows=digest_of(groups), options=contender.options, resident=resident_memory()
+        READY,
+        losses=[values["loss"] for values in first],
+        kl=first[0].get("kl"),
+        rows=digest_of(groups),
+        options=contender.options,
+        resident=resident_memory(),
     )
     gate = Gate(turnstile)
     with suppress(Ended):

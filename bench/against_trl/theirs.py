@@ -242,27 +242,28 @@ def make_trainer(job: Job, groups: Sequence[PromptGroup], **replaced: Any) -> An
     return trainer
 
 
-def first_loss(trainer: Any) -> float:
-    """The loss on the first batch, nothing updated."""
+def first_losses(trainer: Any, batches: int) -> list[float]:
+    """The loss on every batch, nothing updated."""
     size = trainer.args.per_device_train_batch_size
-    batch = trainer.data_collator([trainer.train_dataset[index] for index in range(size)])
-    model = trainer.model_wrapped
+    losses = []
     with torch.no_grad(), trainer.compute_loss_context_manager():
-        loss: float = trainer.compute_loss(model, batch).item()
-    return loss
+        for start in range(0, batches * size, size):
+            batch = trainer.data_collator([trainer.train_dataset[index] for index in range(start, start + size)])
+            losses.append(trainer.compute_loss(trainer.model_wrapped, batch).item())
+    return losses
 
 
 class Gate(TrainerCallback):  # type: ignore[misc]  # transformers is not typed
     """Lets the trainer's loop go on only when it may, and times each step: forward, backward, clipping, update."""
 
-    def __init__(self, turnstile: Turnstile, trainer: Any, facts: Mapping[str, Any]) -> None:
-        self.turnstile, self.trainer, self.facts = turnstile, trainer, facts
+    def __init__(self, turnstile: Turnstile, trainer: Any, batches: int, facts: Mapping[str, Any]) -> None:
+        self.turnstile, self.trainer, self.batches, self.facts = turnstile, trainer, batches, facts
         self.started = self.seconds = 0.0
 
     def on_train_begin(self, *_: Any, **__: Any) -> None:
-        """The model is prepared: say its loss."""
-        loss = first_loss(self.trainer)
-        self.turnstile.say(READY, loss=loss, resident=resident_memory(), **self.facts)
+        """The model is prepared: say its losses."""
+        losses = first_losses(self.trainer, self.batches)
+        self.turnstile.say(READY, losses=losses, resident=resident_memory(), **self.facts)
 
     def on_step_begin(self, *_: Any, **__: Any) -> None:
         """Wait for leave, then start the clock; the batch is collated already."""
@@ -314,7 +315,7 @@ def main() -> None:
     trainer = make_trainer(job, groups)
     shift(trainer.model)
     facts = {"rows": digest_of(groups), "options": options_of(trainer, job, groups)}
-    trainer.add_callback(Gate(turnstile, trainer, facts))
+    trainer.add_callback(Gate(turnstile, trainer, job.batches, facts))
     with suppress(Ended):
         trainer.train()
         turnstile.wait()

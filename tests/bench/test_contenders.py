@@ -25,7 +25,7 @@ from tests.bench.small import cell, tiny_job
 pytest.importorskip("trl", reason="TRL is not installed (extra `dev`): there is nobody to compare with")
 
 from bench.against_trl.theirs import Gate as TheirGate
-from bench.against_trl.theirs import first_loss, make_trainer
+from bench.against_trl.theirs import first_losses, make_trainer
 
 pytestmark = pytest.mark.filterwarnings("ignore::FutureWarning")
 
@@ -53,9 +53,9 @@ def steps_of(run: Callable[[Turnstile], Any]) -> list[dict[str, Any]]:
     return [answer for answer in said if answer["event"] == STEP]
 
 
-def ours(job: Job) -> tuple[float, list[dict[str, Any]]]:
+def ours(job: Job) -> tuple[list[float], list[dict[str, Any]]]:
     contender = Contender.prepare(job, make_groups(job))
-    first = contender.first()["loss"]
+    first = [values["loss"] for values in contender.first()]
 
     def run(turnstile: Turnstile) -> None:
         gate = OurGate(turnstile)
@@ -65,13 +65,13 @@ def ours(job: Job) -> tuple[float, list[dict[str, Any]]]:
     return first, steps_of(run)
 
 
-def theirs(job: Job) -> tuple[float, list[dict[str, Any]]]:
+def theirs(job: Job) -> tuple[list[float], list[dict[str, Any]]]:
     trainer = make_trainer(job, make_groups(job))
     shift(trainer.model)
-    first = first_loss(trainer)
+    first = first_losses(trainer, job.batches)
 
     def run(turnstile: Turnstile) -> None:
-        trainer.add_callback(TheirGate(turnstile, trainer, {}))
+        trainer.add_callback(TheirGate(turnstile, trainer, job.batches, {}))
         trainer.train()
 
     return first, steps_of(run)
@@ -82,12 +82,13 @@ def test_both_compute_the_same(method: str, adapter: str, reference: str, tmp_pa
     job = tiny_job(tmp_path, method, adapter, reference)
     (our_first, our_steps), (their_first, their_steps) = ours(job), theirs(job)
     assert our_first == pytest.approx(their_first, rel=1e-5)
+    assert len(our_first) == job.batches
     assert len(our_steps) == len(their_steps) == STEPS
     for our_step, their_step in zip(our_steps, their_steps, strict=True):
         assert our_step["loss"] == pytest.approx(their_step["loss"], rel=1e-5)
         assert our_step["grad_norm"] == pytest.approx(their_step["grad_norm"], rel=1e-4)
     # Policy and reference are two models by then: at one and the same, any mistake would give the same loss.
-    assert all(abs(our_first - value) > 1e-3 for value in (math.log(2), 0.5))
+    assert all(abs(loss - value) > 1e-3 for loss in our_first for value in (math.log(2), 0.5))
 
 
 @pytest.mark.soak

@@ -15,7 +15,7 @@ def results(tmp_path: Path) -> Results:
     cells = {
         cell("sft", reference="none").name: record(1.5),
         cell("dpo", "512/100", EACH_STEP).name: record(5.25),
-        cell("dpo", shape="MyModel").name: record(3.0, steps=4),
+        cell("dpo", shape="MyModel", precision="bf16").name: record(3.0, steps=4),
     }
     return Results(tmp_path / "results.json", MACHINE, cells, {cell("kto").name: "the losses differ"})
 
@@ -36,8 +36,10 @@ def test_the_page_says_with_what_it_was_measured_and_what_is_missing(results: Re
     assert "Some CPU, 2 threads of 2 cores, 24 GiB" in page
     assert "140 GFLOP/s in float32 and 380 in bfloat16" in page
     assert "Measured 2026-11-23 with python 3.11, torch 2.13, trl 1.16.0." in page
-    assert "2 of 192 cells of the matrix have figures" in page
+    assert "3 of 192 cells of the matrix have figures" in page
     assert "30M · dpo · lora · fp32 · 64/256 · precomputed" in page
+    assert "135M · dpo · full · bf16 · 150/100 · precomputed" in page
+    assert "135M · dpo · lora · bf16" not in page  # MyModel has that one
     assert "30M · kto · lora · fp32 · 150/100 · precomputed: the losses differ" in page
 
 

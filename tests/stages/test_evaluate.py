@@ -138,6 +138,9 @@ def test_a_model_is_no_distance_from_itself_and_gains_no_reward(models: dict[str
     found = run(models["base"], write_material(tmp_path, models), tmp_path / "run")
     whole = {each.name: each.value for each in found.models[0].measures if not each.slice}
     assert whole["kl/k1"] == whole["kl/k3"] == whole["kl/per_token"] == whole["rewards/margins"] == 0
+    assert read_items(found.run)["kl/k1"].keys() == {row.id for row in prompts()}
+    assert not list(found.run.glob("artifacts/answers-kl-*"))
+    assert "base is the reference of kl itself: its distance is 0, and not sampled." in found.models[0].notes
 
 
 def test_answers_are_those_of_generate(models: dict[str, str], tmp_path: Path) -> None:

@@ -67,6 +67,15 @@ def measure_divergence(rows: Sequence[Candidates], groups: Sequence[PromptGroup]
     ]
 
 
+def no_divergence(rows: Sequence[Candidates]) -> list[Observed]:
+    """What each row gives where policy and reference are one model: whatever is sampled, no distance."""
+    return [
+        Observed(measure=name, id=row.id, value=0.0, group=prompt_key(row))
+        for name in ("kl/k1", "kl/k3", "kl/per_token")
+        for row in rows
+    ]
+
+
 class Policy:
     """The policy's side of a divergence: its log-probs and states on the groups, kept while the reference is scored."""
 

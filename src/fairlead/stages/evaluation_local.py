@@ -13,7 +13,7 @@ from fairlead.engine.sampling import Sampling
 from fairlead.engine.scoring import Scorer, make_scorer
 from fairlead.errors import ModelError
 from fairlead.evaluation import factual
-from fairlead.evaluation.divergence import Policy, measure_divergence, sampled_replies
+from fairlead.evaluation.divergence import Policy, measure_divergence, no_divergence, sampled_replies
 from fairlead.evaluation.likelihood import LogProbs, log_probs, measure_ranking, rendered
 from fairlead.evaluation.lm_eval_tasks import Tasks, run_tasks
 from fairlead.models.language_model import LanguageModel
@@ -125,6 +125,11 @@ class LocalModels:
         section, prompts = self.material.suite.kl, self.material.kl_prompts
         if section is None or not prompts:
             return
+        reference = self._reference(section.reference, lm)
+        if _weights(lm) == _weights(reference):
+            found.notes.append(f"{subject.name} is the reference of kl itself: its distance is 0, and not sampled.")
+            found.observed += no_divergence(prompts)
+            return
         settings = Sampling(
             n=section.n,
             temperature=1.0,
@@ -139,8 +144,8 @@ class LocalModels:
         found.leave_out("kl", made.left_out)
         if made.groups:
             policy = Policy(self._scorer(lm), made.groups, self.progress)
-            reference = self._scorer(self._reference(section.reference, lm))
-            found.observed += measure_divergence(rows, made.groups, policy.divergence(reference, self.progress))
+            divergence = policy.divergence(self._scorer(reference), self.progress)
+            found.observed += measure_divergence(rows, made.groups, divergence)
 
     def _answers(
         self,
@@ -162,3 +167,8 @@ class LocalModels:
         if answers.reused is not None:
             found.reused[what] = answers.reused
         return with_own_prompts(prompts, answers.rows)
+
+
+def _weights(lm: LanguageModel) -> tuple[str, str, object]:
+    """What a model computes with: digests of its weights and of its adapter, and how the former are quantised."""
+    return lm.weights_digest, lm.adapter_digest, lm.quantize
