@@ -114,7 +114,7 @@ class Measuring:
         return self.cache.stage(f"evaluation_{policy.name}", make, inputs=inputs, code=code)["run"]
 
     def rank(self, policy: Policy, suite: Output) -> Output:
-        """The ranking of the held-out pairs, and the red-team probes."""
+        """The ranking of the held-out pairs."""
 
         def make(folder: Path) -> dict[str, Path]:
             return self._evaluated(folder, policy, suite)

@@ -94,9 +94,14 @@ def call_schema(case: Case) -> dict[str, Any]:
 
 
 def write_constraints(path: Path) -> Path:
-    """The gate's rules about what training must not break. What it is to reach is asked of what may ship alone."""
+    """The gate's rules about what training must not break, but for the probes, which nothing is chosen by.
+
+    What training is to reach is asked of what may ship alone.
+    """
     gate: dict[str, Any] = yaml.safe_load(GATE.read_text(encoding="utf-8"))
-    return _dump({key: gate[key] for key in ("version", "alpha", "required_phrases", "non_regression")}, path)
+    kept = [rule for rule in gate["non_regression"] if not rule["measure"].startswith("probe/")]
+    same = {key: gate[key] for key in ("version", "alpha", "required_phrases")}
+    return _dump(same | {"non_regression": kept}, path)
 
 
 def _in_prose(case: Case) -> bool:

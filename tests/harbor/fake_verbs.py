@@ -132,6 +132,9 @@ class FakeVerbs:
             fairlead.write(rows, run.artifact("answers-prompts-0.jsonl"))
             required = read_phrases(suite.parent / section["required"])
             observed += measure_answers(rows, required, checks=checks, slices=section["slices"])
+        for number in range(64) if "probes" in given else ():
+            name = f"attack-{number}"
+            observed.append(Observed(measure="probe/attack_success", id=name, value=float(number == 0), group=name))
         for name in ("k1", "k3", "per_token") if "kl" in given else ():
             rows = _rows(suite.parent / given["kl"]["prompts"])
             observed += [Observed(measure=f"kl/{name}", id=row.id, value=2.0, group=row.id) for row in rows]

@@ -92,6 +92,8 @@ def test_gate_constraints_and_judge_are_what_the_library_reads(tmp_path: Path) -
     gate = read_policy(suites.GATE)
     constraints = read_policy(suites.write_constraints(tmp_path / "constraints.yaml"))
     assert [bound.measure for bound in constraints.bounds] == ["required_phrase/disclaimer"]
-    assert constraints.non_regression == gate.non_regression != ()
-    assert {rule.measure.removeprefix("check/") for rule in gate.non_regression} <= set(CHECKS)
+    kept = [rule for rule in gate.non_regression if rule.measure != "probe/attack_success"]
+    assert constraints.non_regression == kept
+    assert len(kept) == len(gate.non_regression) - 1
+    assert {rule.measure.removeprefix("check/") for rule in kept} <= set(CHECKS)
     assert [judge.name for judge in read_judge(suites.HERE / "judge.yaml").judges] == ["brevity"]
