@@ -15,6 +15,7 @@ from typing import Annotated
 import typer
 
 from fairlead import __version__
+from fairlead.cli.allocator import start_again_with_a_whole_heap
 from fairlead.cli.audit import audit
 from fairlead.cli.data import app as data
 from fairlead.cli.doctor import doctor
@@ -101,6 +102,7 @@ app.command("doctor", short_help="Say what this machine can do.")(doctor)
 
 def main() -> int:
     """Run the command line in `sys.argv`; returns the exit code, or leaves by SystemExit with one."""
+    start_again_with_a_whole_heap()
     try:
         app()
     except FairleadError as error:

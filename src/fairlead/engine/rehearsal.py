@@ -9,6 +9,7 @@ and given back in the same order, between the same small objects, and never touc
 from __future__ import annotations
 
 import ctypes
+import os
 import weakref
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -28,8 +29,10 @@ from fairlead.models.quiet import quiet
 
 STEPS = 2
 """Steps that are rehearsed: the second finds the optimizer's state where the first left its holes."""
-ALIGNMENT = 64
-"""What PyTorch aligns the tensors of a CPU to."""
+ALIGNMENT, HUGE = 64, 2**21
+"""What PyTorch aligns the tensors of a CPU to; those of at least so many bytes to the second, where it is to use huge
+pages."""
+HUGE_PAGES = "THP_MEM_ALLOC_ENABLE"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -128,7 +131,8 @@ class _Heap:
     def take(self, size: int) -> int:
         """The address of a new block, which is not touched. Raises MemoryError where there is none of that size."""
         place = ctypes.c_void_p()
-        if self._library.posix_memalign(ctypes.byref(place), ALIGNMENT, max(1, size)) != 0 or not place.value:
+        alignment = HUGE if size >= HUGE and os.environ.get(HUGE_PAGES) == "1" else ALIGNMENT
+        if self._library.posix_memalign(ctypes.byref(place), alignment, max(1, size)) != 0 or not place.value:
             raise MemoryError
         if place.value > self._end():
             self._mapped[place.value] = size
