@@ -164,7 +164,7 @@ def _sweep(told: Told) -> Iterator[Block]:
     title = f"{frontier['y']} against {frontier['x']}"
     caption = f"Rule: {frontier['rule']}. Hollow points are not allowed by it."
     yield Prose(text=frontier["why"], tone="strong")
-    yield Figures(figures=[Drawing(title=title, svg=frontier_figure(frontier), caption=caption, wide=True)])
+    yield Figures(figures=[Drawing(title=title, svg=frontier_figure(frontier), caption=caption, wide=True)], large=True)
     for diagnosis in frontier["diagnoses"]:
         yield Prose(text=diagnosis["text"], tone="warn")
 

@@ -274,6 +274,20 @@ def test_absurd_betas_are_told_on_both_ends(tmp_path: Path) -> None:
 # -------------------------------------------------------------------------------------------------------------- faults
 
 
+def test_methods_that_take_other_rows_are_points_of_one_sweep(tmp_path: Path) -> None:
+    folder = make_project(tmp_path, train={"epochs": 1})
+    write_rows(folder / "thumbs.jsonl", rows_of("feedback", 24))
+    write_rows(folder / "chosen.jsonl", rows_of("demonstration", 24))
+    methods = {"dpo": "pairs", "simpo": "pairs", "orpo": "pairs", "kto": "thumbs", "sft": "chosen"}
+    asked = ",".join(f"[{method}, {rows}.jsonl]" for method, rows in methods.items())
+    found = run(folder, f"loss.name,data.train={asked}")
+    assert [point.point.name for point in found.frontier.points] == ["base", *(f"name={name}" for name in methods)]
+    for method, rows in methods.items():
+        trained = RunDirectory.open(folder / "sweep" / "points" / f"name={method}" / "train")
+        assert trained.status == "complete"
+        assert any(Path(item.path).name == f"{rows}.jsonl" for item in trained.inputs)
+
+
 def test_all_faults_at_once_before_anything_is_made(tmp_path: Path) -> None:
     folder = make_project(tmp_path)
     (folder / "suite.yaml").write_text("generation: {prompts: prompts.jsonl}\nmeasures: [length/wrods]\n")

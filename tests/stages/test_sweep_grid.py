@@ -54,6 +54,22 @@ def test_values_are_yaml(config: Path, override: str, names: list[str], values: 
         assert [value for _, given in found for value in given.values()] == values
 
 
+def test_fields_may_vary_together(config: Path) -> None:
+    found = settings(config, "loss.name,loss.beta=[dpo, 0.1],[ipo, 0.5]", "train.learning_rate=1e-5,5e-6")
+    assert [name for name, _ in found] == [
+        "name=dpo,learning_rate=1e-5",
+        "name=dpo,learning_rate=5e-6",
+        "name=ipo,learning_rate=1e-5",
+        "name=ipo,learning_rate=5e-6",
+    ]
+    assert found[-1][1] == {"loss.name": "ipo", "loss.beta": 0.5, "train.learning_rate": 5e-6}
+    for values in ("[dpo, 0.1],[ipo]", "dpo,ipo", "[dpo, 0.1, 2]"):
+        with pytest.raises(ConfigError, match="gives 2 fields together, and not every value is a list of so many"):
+            settings(config, f"loss.name,loss.beta={values}")
+    with pytest.raises(ConfigError, match=r"loss\.beta: is given 2 times"):
+        settings(config, "loss.name,loss.beta=[dpo, 0.1]", "loss.beta=0.3")
+
+
 def test_fields_with_one_last_word_are_told_apart_and_so_are_names(config: Path, tmp_path: Path) -> None:
     given = yaml.safe_load(config.read_text()) | {"loss": [{"name": "dpo"}, {"name": "ipo"}]}
     other = config.with_name("two.yaml")

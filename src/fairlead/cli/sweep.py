@@ -30,7 +30,12 @@ def sweep(
     ],
     overrides: Annotated[
         list[str] | None,
-        typer.Option("--set", metavar="PATH=VALUES", help="Values of one field, with commas between; may be repeated."),
+        typer.Option(
+            "--set",
+            metavar="PATH=VALUES",
+            help="Values of one field, with commas between, or of several that vary together: a,b=[1, x],[2, y]."
+            " May be repeated.",
+        ),
     ] = None,
     judge: Annotated[
         Path | None, typer.Option(metavar="YAML", help="Judges who compare each point with the base.")

@@ -98,7 +98,7 @@ def _figure(frontier: Mapping[str, Any]) -> Block:
     )
     title = f"{frontier['y']} against {frontier['x']}"
     svg = frontier_figure(frontier)
-    return Figures(figures=[Figure(title=title, svg=svg, caption=caption, keys=KEYS, wide=True)])
+    return Figures(figures=[Figure(title=title, svg=svg, caption=caption, keys=KEYS, wide=True)], large=True)
 
 
 def _points(frontier: Mapping[str, Any], failed: Mapping[str, str]) -> Iterator[Block]:

@@ -45,17 +45,21 @@ class GridPoint:
 
 @dataclass(frozen=True, kw_only=True)
 class _Axis:
-    """One `--set`: a dotted field, and its values as they were written."""
+    """One `--set`: dotted fields that vary together, one as a rule, and what they are given, as it was written.
 
-    field: str
-    values: tuple[str, ...]
+    Each of `values` has one entry for each of `fields`.
+    """
+
+    fields: tuple[str, ...]
+    values: tuple[tuple[str, ...], ...]
 
 
 def make_grid(config: str | Path | Mapping[str, Any], overrides: Sequence[str]) -> list[GridPoint]:
     """All points, the last `--set` running fastest. Raises one ConfigError with the faults of all of them.
 
     overrides: such as `loss.beta=0.1,0.3`: after the sign a list of values in YAML's flow syntax, without its brackets.
-    A value that holds a comma stands in brackets, braces or quotes of its own.
+    A value that holds a comma stands in brackets, braces or quotes of its own. Several fields before the sign vary
+    together: `loss.name,data.train=[dpo, pairs.jsonl],[kto, thumbs.jsonl]` makes two points.
     """
     source = "configuration" if isinstance(config, Mapping) else str(config)
     axes, faults = _axes(overrides)
@@ -66,7 +70,8 @@ def make_grid(config: str | Path | Mapping[str, Any], overrides: Sequence[str]) 
     points: list[GridPoint] = []
     found: dict[Fault, list[str]] = {}
     for values, name in zip(chosen, names, strict=True):
-        given = [f"{axis.field}={value}" for axis, value in zip(axes, values, strict=True)]
+        joint = zip(axes, values, strict=True)
+        given = [f"{field}={one}" for axis, value in joint for field, one in zip(axis.fields, value, strict=True)]
         try:
             settled = settle(config, overrides=given)
         except ConfigError as error:
@@ -74,7 +79,7 @@ def make_grid(config: str | Path | Mapping[str, Any], overrides: Sequence[str]) 
                 found.setdefault(fault, []).append(name)
             continue
         dumped = settled.config.model_dump(mode="json")
-        settings = {axis.field: _at(dumped, axis.field) for axis in axes}
+        settings = {field: _at(dumped, field) for axis in axes for field in axis.fields}
         point = GridPoint(
             name=name or "-".join(each.name for each in settled.config.losses), settings=settings, settled=settled
         )
@@ -101,19 +106,23 @@ def _axes(overrides: Sequence[str]) -> tuple[list[_Axis], list[Fault]]:
     faults: list[Fault] = []
     for override in overrides:
         name, equals, text = override.partition("=")
-        field = name.strip()
+        fields = tuple(part.strip() for part in name.split(","))
         values = _split(text)
-        if not equals or not all(field.split(".")):
+        joint = tuple(_split(each[1:-1]) if each[:1] == "[" else () for each in values)
+        if not equals or not all(part for field in fields for part in field.split(".")):
             problem, remedy = "is not of the form path=value,value.", "For instance --set loss.beta=0.1,0.3."
         elif not values:
             problem, remedy = "holds no list of values in YAML's flow syntax.", "Put odd values in quotes."
-        elif field in LAID_OUT:
-            problem, remedy = f"{field} is where runs lie, which the sweep says itself.", "Give --out."
+        elif laid_out := sorted(set(fields) & set(LAID_OUT)):
+            problem, remedy = f"{laid_out[0]} is where runs lie, which the sweep says itself.", "Give --out."
+        elif len(fields) > 1 and any(len(each) != len(fields) for each in joint):
+            problem = f"gives {len(fields)} fields together, and not every value is a list of so many."
+            remedy = "For instance --set loss.name,data.train=[dpo, pairs.jsonl],[kto, thumbs.jsonl]."
         else:
-            axes.append(_Axis(field=field, values=values))
+            axes.append(_Axis(fields=fields, values=joint if len(fields) > 1 else tuple((each,) for each in values)))
             continue
         faults.append(Fault(field=f"--set {override}", problem=problem, remedy=remedy))
-    for field, count in Counter(axis.field for axis in axes).items():
+    for field, count in Counter(field for axis in axes for field in axis.fields).items():
         if count > 1:
             remedy = "Write all of its values into one."
             faults.append(Fault(field=f"--set {field}", problem=f"is given {count} times.", remedy=remedy))
@@ -131,14 +140,17 @@ def _split(text: str) -> tuple[str, ...]:
     return tuple(text[each.start_mark.index - 1 : each.end_mark.index - 1].strip() for each in node.value)
 
 
-def _names(axes: Sequence[_Axis], chosen: Sequence[Sequence[str]]) -> list[str]:
-    """Names that are good for folders, of the values that vary; of all of them where none does."""
+def _names(axes: Sequence[_Axis], chosen: Sequence[Sequence[tuple[str, ...]]]) -> list[str]:
+    """Names that are good for folders, of the values that vary; of all of them where none does.
+
+    Of fields that vary together, the first gives the name.
+    """
     varied = [place for place, axis in enumerate(axes) if len(axis.values) > 1] or list(range(len(axes)))
-    last = Counter(axes[place].field.rpartition(".")[2] for place in varied)
-    labels = {place: axes[place].field.rpartition(".")[2] for place in varied}
-    labels = {place: label if last[label] == 1 else axes[place].field for place, label in labels.items()}
+    last = Counter(axes[place].fields[0].rpartition(".")[2] for place in varied)
+    labels = {place: axes[place].fields[0].rpartition(".")[2] for place in varied}
+    labels = {place: label if last[label] == 1 else axes[place].fields[0] for place, label in labels.items()}
     names = [
-        ",".join(f"{labels[place]}={_clean(values[place])}" for place in varied)[:NAME_LENGTH] for values in chosen
+        ",".join(f"{labels[place]}={_clean(values[place][0])}" for place in varied)[:NAME_LENGTH] for values in chosen
     ]
     count = Counter(names)
     seen: Counter[str] = Counter()
