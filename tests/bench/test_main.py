@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -55,10 +57,15 @@ def test_cells_are_measured_once_and_listed(jobs: list[Job], tmp_path: Path) -> 
     assert "trl" in kept["packages"]
 
 
-def test_time_that_is_up_leaves_the_rest_for_the_next_time(jobs: list[Job], tmp_path: Path) -> None:
-    said = run("--minutes", "0.0000001", "--only", "kto", "--results", str(tmp_path / "results.json"))
-    assert not jobs
-    assert "1 of 1 cells have no figures yet" in said
+def test_time_that_is_up_leaves_the_rest_for_the_next_time(
+    jobs: list[Job], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    each_length = ("--only", "dpo", "--only", "lora", "--only", "each step")
+    minutes = itertools.count()
+    monkeypatch.setattr(command, "time", SimpleNamespace(monotonic=lambda: 60.0 * next(minutes)))
+    said = run("--minutes", "2.5", *each_length, "--results", str(tmp_path / "results.json"))
+    assert len(jobs) == 2
+    assert "1 of 3 cells have no figures yet" in said
 
 
 def test_a_model_of_ones_own_takes_the_place_of_the_large_shape(jobs: list[Job], tmp_path: Path) -> None:
