@@ -91,14 +91,15 @@ def _measure(cell: Cell, *, model: Path | None, threads: int, machine: dict[str,
         prompt_tokens=prompt,
         completion_tokens=completion,
         threads=threads,
+        batches=BATCHES[cell.precision],
     )
     groups, size = make_groups(job), Dimensions.of(read_config(folder))
-    wanted = operations(job, groups, size) / BATCHES
+    wanted = operations(job, groups, size) / job.batches
     record = run_cell(cell, job)
     return {
         **record,
         "packages": {**package_versions(), **{name: metadata.version(name) for name in OPPONENT}},
-        "sequence_tokens": sequence_tokens(groups) / BATCHES,
+        "sequence_tokens": sequence_tokens(groups) / job.batches,
         "operations": wanted,
         "floor_seconds": wanted / machine[PEAK][cell.precision],
     }

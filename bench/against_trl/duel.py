@@ -28,8 +28,9 @@ computation: in float32 between the two. In bfloat16 a log-probability carries a
 more, and a loss over hundreds of tokens differs by what each rounds: there, Fairlead may lie so far from the float32
 figures, or `CHANCE` times as far as TRL does."""
 CHANCE = 2.0
-"""How much further from the truth than the other one of two equally exact computations easily is: of two root mean
-squares of five errors each, chance makes one more than twice the other in one case of thirteen."""
+"""How much further from the truth than the other one of two equally exact computations may be: of two root mean
+squares of twelve errors each, chance makes one more than twice the other in one case of ninety (of five, in one of
+thirteen)."""
 
 
 class Refused(Exception):
